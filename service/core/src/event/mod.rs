@@ -1,0 +1,34 @@
+//! What an event is: its identity, what it says of itself, how it was verified.
+
+mod document;
+mod id;
+mod verdict;
+
+pub use document::Document;
+pub use id::{ActionId, EventId, InvalidId};
+pub use verdict::{Verdict, Verification};
+
+use bytes::Bytes;
+
+/// An event as it is kept in the log: the door has described it, nothing about it changes later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// `None` when the event is unmappable.
+    pub event_type: Option<String>,
+    /// The idempotency key, when there is a valid one and deduplication is on.
+    pub key: Option<String>,
+    /// `user:<userId>`, `anonymous:<anonymousId>`, or `None`: then the event is a lane of its own.
+    pub order_key: Option<String>,
+    /// The timestamp as it was sent, never interpreted.
+    pub timestamp: Option<String>,
+    /// Why nothing can be mapped: not JSON, or without a type.
+    pub unmappable: Option<String>,
+    /// What the edge found.
+    pub verification: Verification,
+    /// Position in its batch.
+    pub element: u32,
+    /// Names in lower case; without signature, credentials and secret headers.
+    pub headers: Vec<(String, String)>,
+    /// The bytes as received, or rewritten without the redacted values.
+    pub body: Bytes,
+}

@@ -1,0 +1,9 @@
+//! JSON as Segment means it: numbers keep their text, lone surrogates become U+FFFD, the last of
+//! two equal keys wins. Reading and writing; nothing about events.
+
+mod read;
+mod value;
+mod write;
+
+pub use read::{MAX_DEPTH, ReadError, read, replace_lone_surrogates};
+pub use value::Value;

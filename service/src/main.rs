@@ -1,0 +1,2 @@
+//! segment-source.
+fn main() {}

@@ -1,0 +1,274 @@
+//! What every store promises: the values that go in and come out. How they are kept is the
+//! engine's business ([`crate::embedded`]).
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use segment_source_core::{
+    event::{ActionId, Event, EventId},
+    source::{DestinationId, SourceId},
+};
+
+/// Milliseconds since 1970. Stores ask a [`Clock`] and never the system, so that tests can move
+/// time.
+pub type Millis = u64;
+
+/// Where a store gets the time from. It may step back; stores cope.
+pub type Clock = Arc<dyn Fn() -> Millis + Send + Sync>;
+
+/// The system's clock.
+#[must_use]
+pub fn system_clock() -> Clock {
+    Arc::new(|| {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        u64::try_from(now.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
+    })
+}
+
+/// Identity of one submitted element: 16 random bytes of the edge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Receipt(pub [u8; 16]);
+
+/// An event on its way into the log.
+#[derive(Clone, Debug)]
+pub struct NewEvent {
+    /// Whose event it is.
+    pub source: SourceId,
+    /// Which submission it is; the same receipt is stored once.
+    pub receipt: Receipt,
+    /// For how long `event.key` is claimed, scoped by source and event type; `None`: the event has
+    /// no key, and only its receipt is remembered, for [`RECEIPT_WINDOW`].
+    pub window: Option<Duration>,
+    /// What is written.
+    pub event: Event,
+}
+
+/// For how long the receipt of an event without a key is remembered.
+pub const RECEIPT_WINDOW: Duration = Duration::from_mins(10);
+
+/// What became of a [`NewEvent`]. It is on disk in every case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accepted {
+    /// A new log entry. The same submission again (same receipt) gives the same answer.
+    New(EventId),
+    /// A short log entry that refers to the event whose key is still claimed.
+    Duplicate {
+        /// The entry made for this copy.
+        entry: EventId,
+        /// The event it repeats.
+        original: EventId,
+    },
+}
+
+/// What the planner made of one event.
+#[derive(Clone, Debug)]
+pub struct PlannedEvent {
+    /// The event; planned in log order.
+    pub event: EventId,
+    /// The configuration's generation it was planned with.
+    pub generation: i64,
+    /// Why mappings made no action; subject and message.
+    pub notes: Vec<(String, String)>,
+    /// In the order in which they run.
+    pub actions: Vec<NewAction>,
+}
+
+/// One action to be delivered, or the reason why it cannot be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewAction {
+    /// The mapping's name.
+    pub mapping: String,
+    /// Knock's snake_case name.
+    pub action_type: &'static str,
+    /// Name of a destination of the event's source.
+    pub destination: String,
+    /// What consumers get, or why there is nothing to give: such an action is listed with the dead
+    /// letters at once.
+    pub rendered: Result<Bytes, Reason>,
+}
+
+/// Why an action failed or died: a bounded code for metrics, and words for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason {
+    /// snake_case, from a fixed set, such as `missing_field`, `rejected`.
+    pub code: String,
+    /// Names the field it is about.
+    pub message: String,
+}
+
+/// Names one lease of one action: 16 random bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct LeaseToken(pub [u8; 16]);
+
+impl std::fmt::Debug for LeaseToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LeaseToken(redacted)")
+    }
+}
+
+/// An action given to a consumer.
+#[derive(Clone, Debug)]
+pub struct Leased {
+    /// Settles it.
+    pub token: LeaseToken,
+    /// When the lease ends by itself.
+    pub expires: Millis,
+    /// 1 for the first lease.
+    pub attempt: u32,
+    /// The action.
+    pub action: ActionId,
+    /// What to do.
+    pub record: Action,
+}
+
+/// The part of an action that never changes once it is planned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Action {
+    /// The mapping that made it.
+    pub mapping: String,
+    /// Knock's snake_case name.
+    pub action_type: String,
+    /// The destination's name.
+    pub destination: String,
+    /// The event's type and timestamp, so that a delivery needs no second look-up.
+    pub event_type: String,
+    /// As sent, or empty.
+    pub event_timestamp: String,
+    /// The rendered bytes; `None` when rendering failed.
+    pub payload: Option<Bytes>,
+}
+
+/// The answer to a take.
+#[derive(Clone, Debug, Default)]
+pub struct Taken {
+    /// At most as many as asked for, each from another lane.
+    pub leases: Vec<Leased>,
+    /// When a lane that is waiting out a delay may be taken next, if there is one.
+    pub next_due: Option<Millis>,
+}
+
+/// How a lease ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Settlement {
+    /// Done; the lane goes on.
+    Ack,
+    /// The action stays at the head of its lane, which waits this long.
+    Retry {
+        /// From now.
+        delay: Duration,
+        /// For the log.
+        reason: Reason,
+    },
+    /// A dead letter; the lane goes on.
+    Reject {
+        /// For the log.
+        reason: Reason,
+    },
+    /// The lease lasts this long from now.
+    Extend(Duration),
+}
+
+/// What a settlement did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// It is on disk.
+    Done,
+    /// The lease now ends then.
+    Extended(Millis),
+    /// The token names no open lease; nothing was changed.
+    LeaseLost,
+}
+
+/// Where an action stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ActionStatus {
+    /// Which action.
+    pub id: ActionId,
+    /// What it is.
+    pub action: Action,
+    /// Where it stands.
+    pub state: ActionState,
+    /// Leases that ended, and the open one.
+    pub attempts: u32,
+    /// Of the last failed attempt, of the failure or of the death.
+    pub reason: Option<Reason>,
+}
+
+/// The states of an action.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ActionState {
+    /// Waits for its turn, not before `not_before` when its lane waits out a delay for it.
+    Pending {
+        /// Set for a delayed head of a lane.
+        not_before: Option<Millis>,
+    },
+    /// A consumer has it.
+    Leased,
+    /// Acked.
+    Delivered,
+    /// Could not be rendered.
+    Failed,
+    /// Rejected.
+    Dead,
+}
+
+/// One log entry with everything that happened to it.
+#[derive(Clone, Debug)]
+pub struct LogEntry {
+    /// Its id.
+    pub id: EventId,
+    /// The source's name.
+    pub source: SourceId,
+    /// The event. A duplicate keeps its description but not its body and headers.
+    pub event: Event,
+    /// Set when it repeats another event.
+    pub duplicate_of: Option<EventId>,
+    /// Set once it is planned.
+    pub planned: Option<Planned>,
+    /// In planned order.
+    pub actions: Vec<ActionStatus>,
+}
+
+/// What planning left behind.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Planned {
+    /// The configuration's generation.
+    pub generation: i64,
+    /// Subject and message.
+    pub notes: Vec<(String, String)>,
+}
+
+/// Which part of a source's log to read, and in which direction.
+#[derive(Clone, Debug)]
+pub struct LogRange {
+    /// Whose log.
+    pub source: SourceId,
+    /// Newest first down from (and without) this entry; `None`: from the newest.
+    pub before: Option<EventId>,
+    /// Accepted at or after.
+    pub since: Option<Millis>,
+    /// Accepted before.
+    pub until: Option<Millis>,
+}
+
+/// Why the store did not do what it was asked. In every case asking again later is right.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// Free space is below the reserve; reading and settling go on.
+    #[error("the store is full: {free} bytes free, {reserve} are kept in reserve; free disk space")]
+    Full {
+        /// Bytes free now.
+        free: u64,
+        /// Bytes kept.
+        reserve: u64,
+    },
+    /// The engine failed; the store reopens it by itself.
+    #[error("the store cannot be written to now: {0}")]
+    Unavailable(String),
+    /// The process is shutting down.
+    #[error("the store is closing")]
+    Closing,
+}
+
+/// Names the queue an action waits in.
+pub type Queue = DestinationId;

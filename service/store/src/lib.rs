@@ -1,0 +1,6 @@
+//! Stores: what an engine must promise ([`contract`]) and the engines that do.
+
+mod contract;
+pub mod embedded;
+
+pub use contract::*;
