@@ -1,1 +1,4 @@
-//! destinations.
+//! Where actions go. Each kind of destination has a folder of its own; a destination knows the
+//! store it takes actions from, and nothing of how they got there.
+
+pub mod queue;

@@ -1,0 +1,157 @@
+//! The queue destination: `segmentsource.queue.v1.Queue`. Consumers compete for the actions of one
+//! queue; order, leases and retries are the store's (`segment_source_store`). Here are the
+//! protocol, its bounds and its errors. No state is kept but the open streams'.
+
+mod consume;
+mod delivery;
+mod metrics;
+mod problem;
+mod pull;
+mod settle;
+
+use std::{collections::HashMap, pin::Pin, sync::Arc, time::Duration};
+
+use futures_util::Stream;
+use prometheus_client::registry::Registry;
+use segment_source_core::source::{DestinationId, SourceId};
+use segment_source_proto::queue::v1::{
+    ConsumeRequest, ConsumeResponse, PullRequest, PullResponse, QueueName, SettleRequest,
+    SettleResponse,
+    queue_server::{Queue, QueueServer},
+};
+use segment_source_store::embedded::Store;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
+
+use metrics::Metrics;
+
+/// The queue destinations there are now.
+#[derive(Clone, Debug, Default)]
+pub struct Queues {
+    /// By source and name.
+    pub queues: HashMap<DestinationId, QueueState>,
+}
+
+/// What consumers must know of a queue's configuration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueState {
+    /// `suspend: Delivery`: nothing is given out.
+    pub suspended: bool,
+}
+
+/// Name of the queue destination that every source has.
+pub const DEFAULT_QUEUE: &str = "default";
+
+/// The gRPC service.
+#[derive(Clone)]
+pub struct QueueService {
+    store: Store,
+    queues: watch::Receiver<Arc<Queues>>,
+    metrics: Metrics,
+    shutdown: CancellationToken,
+}
+
+impl QueueService {
+    /// Serves the queues of `store` that `queues` names, until `shutdown`: then open streams and
+    /// waiting pulls end with UNAVAILABLE, and their leases end.
+    #[must_use]
+    pub fn new(
+        store: Store,
+        queues: watch::Receiver<Arc<Queues>>,
+        registry: &mut Registry,
+        shutdown: CancellationToken,
+    ) -> Self {
+        Self { store, queues, metrics: Metrics::register(registry), shutdown }
+    }
+
+    /// The service as tonic serves it.
+    #[must_use]
+    pub fn into_server(self) -> QueueServer<Self> {
+        QueueServer::new(self)
+    }
+
+    /// The configured queue that a request names.
+    fn resolve(&self, name: Option<QueueName>) -> Result<DestinationId, Status> {
+        let name = name.ok_or_else(|| problem::invalid("queue", "name the queue to read"))?;
+        let source = SourceId::new(&name.namespace, &name.name)
+            .map_err(|error| problem::invalid("queue", &error.to_string()))?;
+        let destination = match name.destination.as_str() {
+            "" => DEFAULT_QUEUE,
+            other => other,
+        };
+        let queue = DestinationId { source, name: destination.into() };
+        match self.state(&queue) {
+            Some(_) => Ok(queue),
+            None => Err(problem::unknown_queue(&queue)),
+        }
+    }
+
+    fn state(&self, queue: &DestinationId) -> Option<QueueState> {
+        self.queues.borrow().queues.get(queue).copied()
+    }
+}
+
+#[tonic::async_trait]
+impl Queue for QueueService {
+    type ConsumeStream = Pin<Box<dyn Stream<Item = Result<ConsumeResponse, Status>> + Send>>;
+
+    async fn consume(
+        &self,
+        request: Request<Streaming<ConsumeRequest>>,
+    ) -> Result<Response<Self::ConsumeStream>, Status> {
+        let stream = consume::open(self.clone(), request.into_inner()).await?;
+        Ok(Response::new(Box::pin(stream)))
+    }
+
+    async fn pull(&self, request: Request<PullRequest>) -> Result<Response<PullResponse>, Status> {
+        pull::pull(self, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn settle(
+        &self,
+        request: Request<SettleRequest>,
+    ) -> Result<Response<SettleResponse>, Status> {
+        let settlements = request.into_inner().settlements;
+        if settlements.is_empty() || settlements.len() > MAX_ACTIONS {
+            return Err(problem::invalid("settlements", "give 1 to 1,000 settlements"));
+        }
+        let results = settle::settle(&self.store, &self.metrics, settlements).await;
+        Ok(Response::new(SettleResponse { results }))
+    }
+}
+
+/// The most actions or settlements in one call, and the most credits of a stream.
+const MAX_ACTIONS: usize = 1_000;
+
+const DEFAULT_LEASE: Duration = Duration::from_secs(30);
+const SHORTEST_LEASE: Duration = Duration::from_secs(1);
+const LONGEST_LEASE: Duration = Duration::from_hours(12);
+
+/// A duration of the wire: not negative, and inside the bounds.
+fn duration(
+    wire: prost_types::Duration,
+    bounds: std::ops::RangeInclusive<Duration>,
+) -> Result<Duration, String> {
+    let value = Duration::try_from(wire).ok().filter(|value| bounds.contains(value));
+    value.ok_or_else(|| {
+        format!("must be {} to {} seconds", bounds.start().as_secs(), bounds.end().as_secs())
+    })
+}
+
+/// The lease length of a request; absent means the default.
+fn lease(wire: Option<prost_types::Duration>) -> Result<Duration, Status> {
+    match wire {
+        None => Ok(DEFAULT_LEASE),
+        Some(wire) => duration(wire, SHORTEST_LEASE..=LONGEST_LEASE)
+            .map_err(|message| problem::invalid("lease", &message)),
+    }
+}
+
+/// Consumer names are shown to people, so they are short.
+fn check_consumer(name: &str) -> Result<(), Status> {
+    if name.chars().count() <= 128 {
+        return Ok(());
+    }
+    Err(problem::invalid("consumer", "must be at most 128 characters"))
+}

@@ -1,0 +1,120 @@
+//! `Pull`: take what is ready, or wait a while for it. Also the waiting that `Consume` shares.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use segment_source_core::source::DestinationId;
+use segment_source_proto::queue::v1::{PullRequest, PullResponse};
+use segment_source_store::{Millis, Taken};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
+use tonic::Status;
+
+use super::{
+    MAX_ACTIONS, QueueService, Queues, check_consumer, delivery::delivery, duration, lease, problem,
+};
+
+const LONGEST_WAIT: Duration = Duration::from_mins(1);
+
+/// Nothing is waited for longer than this without looking again, so that a clock that was set back
+/// delays a due action by at most this much.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+pub(super) async fn pull(
+    service: &QueueService,
+    request: PullRequest,
+) -> Result<PullResponse, Status> {
+    let queue = service.resolve(request.queue)?;
+    let lease = lease(request.lease)?;
+    check_consumer(&request.consumer)?;
+    let max = usize::try_from(request.max_actions.max(1)).unwrap_or(usize::MAX);
+    if max > MAX_ACTIONS {
+        return Err(problem::invalid("max_actions", "must be 0 to 1,000"));
+    }
+    let wait = match request.wait {
+        None => Duration::ZERO,
+        Some(wait) => duration(wait, Duration::ZERO..=LONGEST_WAIT)
+            .map_err(|message| problem::invalid("wait", &message))?,
+    };
+    let deadline = Instant::now() + wait;
+    let mut source = Take::new(service.clone(), queue, lease);
+    loop {
+        let (taken, wake) = source.take(max).await?;
+        if !taken.leases.is_empty() || Instant::now() >= deadline {
+            let leases = taken.leases.into_iter();
+            let deliveries = leases.map(|leased| delivery(leased, &service.metrics)).collect();
+            return Ok(PullResponse { deliveries });
+        }
+        tokio::select! {
+            woken = source.wait(wake) => woken?,
+            () = sleep_until(deadline) => {}
+        }
+    }
+}
+
+/// Takes from one queue, and knows when it is worth trying again.
+pub(super) struct Take {
+    service: QueueService,
+    queue: DestinationId,
+    lease: Duration,
+    configuration: watch::Receiver<Arc<Queues>>,
+}
+
+/// What ends the wait after a take that found too little.
+pub(super) struct Wake {
+    ready: tokio::sync::futures::OwnedNotified,
+    due: Instant,
+}
+
+impl Take {
+    pub(super) fn new(service: QueueService, queue: DestinationId, lease: Duration) -> Self {
+        let configuration = service.queues.clone();
+        Self { service, queue, lease, configuration }
+    }
+
+    /// Takes up to `max` actions. The wake-up is armed before looking, so nothing that becomes
+    /// ready in between is missed.
+    pub(super) async fn take(&mut self, max: usize) -> Result<(Taken, Wake), Status> {
+        self.configuration.mark_unchanged();
+        let ready = self.service.store.ready(&self.queue);
+        let taken = match self.service.state(&self.queue) {
+            None => return Err(problem::queue_gone(&self.queue)),
+            Some(state) if state.suspended => Taken::default(),
+            Some(_) => {
+                let take = self.service.store.take(&self.queue, max, self.lease);
+                take.await.map_err(|error| problem::store(&error))?
+            }
+        };
+        let due = taken.next_due.map_or(LOOK_AGAIN, |due| until(due).min(LOOK_AGAIN));
+        Ok((taken, Wake { ready, due: Instant::now() + due }))
+    }
+
+    /// Resolves with the error of a process that shuts down, and not before.
+    pub(super) async fn drained(&self) -> Result<(), Status> {
+        self.service.shutdown.cancelled().await;
+        Err(problem::draining())
+    }
+
+    /// Waits until taking again may find something.
+    ///
+    /// # Errors
+    /// When the process is shutting down.
+    pub(super) async fn wait(&mut self, wake: Wake) -> Result<(), Status> {
+        tokio::select! {
+            () = wake.ready => Ok(()),
+            () = sleep_until(wake.due) => Ok(()),
+            // An error means that the configuration's owner is gone: the process is ending.
+            changed = self.configuration.changed() => changed.map_err(|_| problem::draining()),
+            () = self.service.shutdown.cancelled() => Err(problem::draining()),
+        }
+    }
+}
+
+fn until(due: Millis) -> Duration {
+    let due = UNIX_EPOCH + Duration::from_millis(due);
+    due.duration_since(SystemTime::now()).unwrap_or_default()
+}
