@@ -1,9 +1,12 @@
 //! What an event is: its identity, what it says of itself, how it was verified.
 
+mod describe;
 mod document;
 mod id;
 mod verdict;
+pub(crate) mod words;
 
+pub use describe::{Described, Describer, MAX_KEY_CHARACTERS};
 pub use document::Document;
 pub use id::{ActionId, EventId, InvalidId};
 pub use verdict::{Verdict, Verification};

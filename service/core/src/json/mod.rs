@@ -7,3 +7,4 @@ mod write;
 
 pub use read::{MAX_DEPTH, ReadError, read, replace_lone_surrogates};
 pub use value::Value;
+pub(crate) use write::Quoted;

@@ -33,6 +33,15 @@ impl fmt::Display for Value {
     }
 }
 
+/// Text as a JSON string.
+pub(crate) struct Quoted<'t>(pub(crate) &'t str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        string(f, self.0)
+    }
+}
+
 fn separator(f: &mut fmt::Formatter<'_>, at: usize) -> fmt::Result {
     if at == 0 { Ok(()) } else { f.write_char(',') }
 }

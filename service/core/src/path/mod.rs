@@ -1,1 +1,146 @@
-//! path.
+//! Paths into an event: what one is, how it is written, which paths touch the same data. Reading
+//! one from text is in `parse`, following one in `resolve`. The grammar is published in
+//! `docs/paths.md`, its vectors in `tests/vectors/paths.yaml`.
+
+mod parse;
+mod resolve;
+#[cfg(test)]
+mod tests;
+
+use std::{fmt, str::FromStr};
+
+pub use parse::PathError;
+
+use crate::json::Value;
+
+/// A path may have this many characters, written in full (with its `body.`).
+pub const MAX_CHARACTERS: usize = 256;
+
+/// A path may have this many steps after its root.
+pub const MAX_STEPS: usize = 64;
+
+/// Where to look in an event. Cannot be invalid.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Path {
+    root: Root,
+    steps: Box<[Step]>,
+}
+
+/// The namespace a path starts in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Root {
+    Body,
+    Headers,
+    Preprocess,
+}
+
+/// One step down from a value.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Step {
+    /// The value of a key of an object.
+    Key(Box<str>),
+    /// An element of a list; from its end when negative.
+    Index(i32),
+    /// Every element of a list.
+    Each,
+}
+
+impl Root {
+    const ALL: [Self; 3] = [Self::Body, Self::Headers, Self::Preprocess];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Body => "body",
+            Self::Headers => "headers",
+            Self::Preprocess => "preprocess",
+        }
+    }
+
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|root| root.name() == name)
+    }
+}
+
+impl Path {
+    /// Reads a path from its text.
+    ///
+    /// # Errors
+    /// When it does not follow the grammar, with the position and what was expected there.
+    pub fn parse(text: &str) -> Result<Self, PathError> {
+        parse::parse(text)
+    }
+
+    /// A path for what an expression reads. Steps that no path can have (there are too many, or
+    /// they lie inside a header) are cut off: what remains reads at least as much.
+    pub(crate) fn covering(root: Root, mut steps: Vec<Step>) -> Self {
+        steps.truncate(match root {
+            Root::Headers => 1,
+            Root::Body | Root::Preprocess => MAX_STEPS,
+        });
+        Self { root, steps: steps.into() }
+    }
+
+    /// Whether it looks into the event itself, not into headers or computed values.
+    #[must_use]
+    pub fn is_body(&self) -> bool {
+        self.root == Root::Body
+    }
+
+    /// Whether both may reach the same data in some event: one is equal to, or leads into, the
+    /// other. `[*]` is taken for any index, an index from the front for any from the end.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        self.root == other.root
+            && self.steps.iter().zip(&other.steps).all(|(one, other)| one.may_be(other))
+    }
+}
+
+impl Step {
+    fn may_be(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Key(one), Self::Key(other)) => one == other,
+            (Self::Index(one), Self::Index(other)) => {
+                one == other || one.is_negative() != other.is_negative()
+            }
+            (Self::Each, Self::Index(_) | Self::Each) | (Self::Index(_), Self::Each) => true,
+            // A value is an object or a list, never both.
+            (Self::Key(_), _) | (_, Self::Key(_)) => false,
+        }
+    }
+}
+
+/// Whether a key may stand in a path without quotes.
+fn is_bare(key: &str) -> bool {
+    !key.is_empty() && key.chars().all(is_bare_character)
+}
+
+fn is_bare_character(c: char) -> bool {
+    match c {
+        '_' | '-' | '$' => true,
+        c if c.is_ascii() => c.is_ascii_alphanumeric(),
+        c => !c.is_whitespace() && !c.is_control(),
+    }
+}
+
+impl FromStr for Path {
+    type Err = PathError;
+
+    fn from_str(text: &str) -> Result<Self, PathError> {
+        Self::parse(text)
+    }
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.root.name())?;
+        for step in &self.steps {
+            match step {
+                Step::Key(key) if is_bare(key) => write!(f, ".{key}")?,
+                Step::Key(key) => write!(f, "[{}]", Value::from(&**key))?,
+                Step::Index(index) => write!(f, "[{index}]")?,
+                Step::Each => f.write_str("[*]")?,
+            }
+        }
+        Ok(())
+    }
+}
