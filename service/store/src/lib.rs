@@ -1,4 +1,5 @@
-//! Stores: what an engine must promise ([`contract`]) and the engines that do.
+//! Stores: what an engine must promise (`contract.rs`; all of it is named here) and the engines
+//! that do.
 
 mod contract;
 pub mod embedded;

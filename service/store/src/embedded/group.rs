@@ -1,0 +1,197 @@
+//! One group of commands: applied in order, committed at once, answered after that. Where groups
+//! come from, and what happens after a fault, is in [`super::writer`].
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use fjall::PersistMode;
+use segment_source_core::{
+    event::ActionId,
+    source::{SourceHash, SourceId},
+};
+
+use super::{
+    Options,
+    command::{Answer, Command},
+    fault::Fault,
+    keys::QueueKey,
+    leases::Lease,
+    plan,
+    settle::{self, Lost},
+    shared::Shared,
+    space::FreeSpace,
+    take::{self, Granted},
+    txn::Txn,
+    writer::Open,
+};
+use crate::contract::{Millis, StoreError};
+
+/// An answer that waits for the commit.
+type Reply = Box<dyn FnOnce(Result<(), StoreError>)>;
+
+/// What a group did that others must hear of once it is on disk.
+#[derive(Default)]
+struct News {
+    replies: Vec<Reply>,
+    sources: HashMap<SourceHash, SourceId>,
+    queues: HashSet<QueueKey>,
+    ended: Vec<ActionId>,
+}
+
+impl News {
+    /// Answers after the commit, or a fault at once.
+    fn reply<T: 'static>(
+        &mut self,
+        answer: Answer<T>,
+        result: Result<T, Fault>,
+    ) -> Result<(), Fault> {
+        match result {
+            Ok(value) => {
+                self.replies.push(Box::new(move |committed| {
+                    let _ = answer.send(committed.map(|()| value));
+                }));
+                Ok(())
+            }
+            Err(fault) => {
+                let _ = answer.send(Err(fault.clone().into()));
+                Err(fault)
+            }
+        }
+    }
+
+    fn ended(&mut self, lease: Lease) {
+        self.queues.insert(lease.queue);
+        self.ended.push(lease.action);
+    }
+}
+
+/// One group: everything that writes in one synced commit, then the takes. On a fault everything
+/// in it is refused.
+pub(super) fn write(
+    open: &mut Open,
+    shared: &Arc<Shared>,
+    options: &Options,
+    free: &mut FreeSpace,
+    group: Vec<Command>,
+) -> Result<(), Fault> {
+    let now = (shared.clock)();
+    let engine = open.engine.clone();
+    let mut txn = Txn::new(&engine);
+    let mut news = News::default();
+    let mut takes = Vec::new();
+    let mut commands = group.into_iter();
+    let mut room = |command: &Command| match command {
+        Command::Accept { .. } => free.check(engine.dir(), options.reserve),
+        Command::Plan { .. } | Command::Settle { .. } => {
+            free.check(engine.dir(), options.reserve / 2)
+        }
+        _ => Ok(()),
+    };
+    let applied = end_lost_leases(open, shared, &mut txn, &mut news, now).and_then(|()| {
+        for command in commands.by_ref() {
+            match (room(&command), command) {
+                (Ok(()), Command::Take { wanted, answer }) => takes.push((wanted, answer)),
+                (Ok(()), command) => apply(open, &mut txn, &mut news, now, command)?,
+                (Err(full), command) => command.refuse(full),
+            }
+        }
+        open.numbers.save(&mut txn);
+        txn.commit(PersistMode::SyncData)
+    });
+    if let Err(fault) = applied {
+        let why = StoreError::from(fault.clone());
+        news.replies.into_iter().for_each(|reply| reply(Err(why.clone())));
+        commands.for_each(|command| command.refuse(why.clone()));
+        takes.into_iter().for_each(|(wanted, answer)| {
+            Command::Take { wanted, answer }.refuse(why.clone());
+        });
+        return Err(fault);
+    }
+    shared.leases_ended(&news.ended);
+    shared.arrived(news.sources);
+    shared.queues.ring(&news.queues);
+    news.replies.into_iter().for_each(|reply| reply(Ok(())));
+    let mut takes = takes.into_iter();
+    for (wanted, answer) in takes.by_ref() {
+        match take::take(&engine, &mut open.numbers, &mut open.leases, now, wanted) {
+            Ok((taken, next_due)) => {
+                shared.leases_begun(&taken);
+                let _ = answer.send(Ok(Granted { taken, next_due, shared: shared.clone() }));
+            }
+            Err(fault) => {
+                let why = StoreError::from(fault.clone());
+                let _ = answer.send(Err(why.clone()));
+                takes.for_each(|(wanted, answer)| {
+                    Command::Take { wanted, answer }.refuse(why.clone());
+                });
+                return Err(fault);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Leases whose time is up, and released ones.
+fn end_lost_leases(
+    open: &mut Open,
+    shared: &Shared,
+    txn: &mut Txn<'_>,
+    news: &mut News,
+    now: Millis,
+) -> Result<(), Fault> {
+    let Open { numbers, leases, .. } = open;
+    for token in shared.take_released() {
+        let lease = settle::lose(txn, numbers, leases, token, Lost::ConsumerGone);
+        lease.into_iter().for_each(|lease| news.ended(lease));
+    }
+    while let Some(token) = leases.expired(now) {
+        let lease = settle::lose(txn, numbers, leases, token, Lost::TimeIsUp);
+        lease.into_iter().for_each(|lease| news.ended(lease));
+    }
+    Ok(())
+}
+
+/// One command that writes.
+fn apply(
+    open: &mut Open,
+    txn: &mut Txn<'_>,
+    news: &mut News,
+    now: Millis,
+    command: Command,
+) -> Result<(), Fault> {
+    let Open { numbers, leases, .. } = open;
+    match command {
+        Command::Accept { events, answer } => {
+            let accepted = events.into_iter().map(|event| {
+                let source = event.source();
+                news.sources.entry(source.hash()).or_insert_with(|| source.clone());
+                event.accept(txn, numbers, now)
+            });
+            let accepted = accepted.collect();
+            news.reply(answer, accepted)
+        }
+        Command::Plan { events, answer } => {
+            let planned = events
+                .into_iter()
+                .try_for_each(|event| event.plan(txn, numbers).map(|to| news.queues.extend(to)));
+            news.reply(answer, planned)
+        }
+        Command::Advance { to, answer } => {
+            let advanced = plan::advance(txn, to).map(drop);
+            news.reply(answer, advanced)
+        }
+        Command::Settle { settlements, answer } => {
+            let settled = settlements.into_iter().map(|(token, settlement)| {
+                let (settled, lease) =
+                    settle::settle(txn, numbers, leases, now, token, settlement)?;
+                lease.into_iter().for_each(|lease| news.ended(lease));
+                Ok(settled)
+            });
+            let settled = settled.collect();
+            news.reply(answer, settled)
+        }
+        Command::Take { .. } | Command::Released | Command::Close => Ok(()),
+    }
+}

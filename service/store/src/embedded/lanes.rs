@@ -1,0 +1,130 @@
+//! Lanes and their heads on disk. Who has which lease is [`super::leases`]'s.
+
+use prost::Message;
+use segment_source_core::event::ActionId;
+
+use super::{
+    fault::Fault,
+    keys::{self, Lane, QueueKey, Space},
+    leases::Lease,
+    numbers::Numbers,
+    records::{self, Head, Place},
+    txn::Txn,
+};
+use crate::contract::Millis;
+
+/// Puts an action at the end of its lane; if the lane was empty, its head is ready.
+pub(super) fn append(
+    txn: &mut Txn<'_>,
+    numbers: &mut Numbers,
+    queue: QueueKey,
+    lane: Lane,
+    action: ActionId,
+) -> Result<(), Fault> {
+    let seq = numbers.place();
+    let action = action.to_bytes().to_vec();
+    txn.put(Space::Lanes, &keys::in_lane(queue, lane, seq), action.clone());
+    if txn.get(Space::Places, &keys::place(queue, lane))?.is_none() {
+        put(txn, numbers, queue, None, &head(lane, seq, action, 0));
+    }
+    Ok(())
+}
+
+/// Takes a leased head out of its lane; the next one is ready.
+pub(super) fn remove_head(
+    txn: &mut Txn<'_>,
+    numbers: &mut Numbers,
+    lease: &Lease,
+) -> Result<(), Fault> {
+    let Lease { queue, lane, seq, .. } = *lease;
+    let key = keys::in_lane(queue, lane, seq);
+    txn.remove(Space::Lanes, &key);
+    txn.remove(Space::Ready, &keys::ready(queue, lease.ready));
+    match txn.next(Space::Lanes, &key, &keys::in_lane(queue, lane, u64::MAX))? {
+        Some((key, action)) => {
+            let head = head(lane, keys::number(&key, 24), action.to_vec(), 0);
+            put(txn, numbers, queue, None, &head);
+        }
+        None => txn.remove(Space::Places, &keys::place(queue, lane)),
+    }
+    Ok(())
+}
+
+/// Puts a leased head back: last among the ready, or among the delayed.
+pub(super) fn return_head(
+    txn: &mut Txn<'_>,
+    numbers: &mut Numbers,
+    lease: &Lease,
+    due: Option<Millis>,
+) {
+    txn.remove(Space::Ready, &keys::ready(lease.queue, lease.ready));
+    let action = lease.action.to_bytes().to_vec();
+    put(txn, numbers, lease.queue, due, &head(lease.lane, lease.seq, action, lease.attempt));
+}
+
+/// Makes delayed heads ready whose time has come, at most `limit`. `from` is not after the first
+/// delayed head of the queue; returns the same for what is left, `None` when nothing is.
+pub(super) fn promote(
+    txn: &mut Txn<'_>,
+    numbers: &mut Numbers,
+    queue: QueueKey,
+    from: Millis,
+    now: Millis,
+    limit: usize,
+) -> Result<Option<Millis>, Fault> {
+    let range = keys::delayed(queue, from, 0)..=keys::delayed(queue, Millis::MAX, u64::MAX);
+    for (stored, promoted) in txn.engine.space(Space::Delayed).range(range).zip(0..) {
+        let (key, value) = stored.into_inner()?;
+        let due = keys::number(&key, 16);
+        if due > now || promoted == limit {
+            return Ok(Some(due));
+        }
+        txn.remove(Space::Delayed, &key);
+        put(txn, numbers, queue, None, &Head::decode(&*value)?);
+    }
+    Ok(None)
+}
+
+fn head(lane: Lane, seq: u64, action: Vec<u8>, attempts: u32) -> Head {
+    Head { lane: u64::from_be_bytes(lane), seq, action, attempts }
+}
+
+fn put(
+    txn: &mut Txn<'_>,
+    numbers: &mut Numbers,
+    queue: QueueKey,
+    due: Option<Millis>,
+    head: &Head,
+) {
+    let seq = numbers.place();
+    match due {
+        None => txn.put(Space::Ready, &keys::ready(queue, seq), head.encode_to_vec()),
+        Some(due) => {
+            txn.put(Space::Delayed, &keys::delayed(queue, due, seq), head.encode_to_vec());
+        }
+    }
+    let place = keys::place(queue, head.lane.to_be_bytes());
+    txn.put(Space::Places, &place, Place { due, seq }.encode_to_vec());
+}
+
+/// A ready head: its number there, and what it is.
+pub(super) struct ReadyHead {
+    pub(super) ready: u64,
+    pub(super) lane: Lane,
+    pub(super) seq: u64,
+    pub(super) action: ActionId,
+    pub(super) attempts: u32,
+}
+
+impl ReadyHead {
+    pub(super) fn decode(key: &[u8], value: &[u8]) -> Result<Self, Fault> {
+        let head = Head::decode(value)?;
+        Ok(Self {
+            ready: keys::number(key, 16),
+            lane: head.lane.to_be_bytes(),
+            seq: head.seq,
+            action: records::action_id(&head.action)?,
+            attempts: head.attempts,
+        })
+    }
+}

@@ -1,0 +1,134 @@
+//! What the store's handles, its readers and the writer thread share.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+};
+
+use segment_source_core::{
+    event::{ActionId, EventId},
+    source::{SourceHash, SourceId},
+};
+use tokio::sync::Notify;
+
+use super::{bells::Bells, engine::Engine, fault::Fault, keys::QueueKey, take::Taking};
+use crate::contract::{Clock, LeaseToken, StoreError};
+
+pub(super) struct Shared {
+    pub(super) dir: PathBuf,
+    pub(super) clock: Clock,
+    /// Rung when a head became ready or delayed, or a lease ended.
+    pub(super) queues: Bells<QueueKey>,
+    /// Rung when a source got entries.
+    pub(super) arrivals: Bells<SourceHash>,
+    /// Rung when [`Shared::unplanned`] got one.
+    pub(super) unplanned_bell: Notify,
+    unplanned: Mutex<HashSet<SourceId>>,
+    engine: RwLock<Result<Arc<Engine>, StoreError>>,
+    /// Actions somebody has, and which attempt it is.
+    leased: Mutex<BTreeMap<ActionId, u32>>,
+    released: Mutex<Vec<LeaseToken>>,
+}
+
+impl Shared {
+    pub(super) fn new(engine: Arc<Engine>, clock: Clock, unplanned: HashSet<SourceId>) -> Self {
+        let unplanned_bell = Notify::new();
+        if !unplanned.is_empty() {
+            unplanned_bell.notify_one();
+        }
+        Self {
+            dir: engine.dir().to_owned(),
+            clock,
+            queues: Bells::default(),
+            arrivals: Bells::default(),
+            unplanned_bell,
+            unplanned: Mutex::new(unplanned),
+            engine: RwLock::new(Ok(engine)),
+            leased: Mutex::default(),
+            released: Mutex::default(),
+        }
+    }
+
+    /// For one operation, not longer.
+    pub(super) fn engine(&self) -> Result<Arc<Engine>, StoreError> {
+        self.engine.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_engine(&self, engine: Result<Arc<Engine>, StoreError>) {
+        *self.engine.write().unwrap_or_else(PoisonError::into_inner) = engine;
+    }
+
+    /// Takes the engine from the readers; all leases are void.
+    pub(super) fn fail(&self, why: Fault) {
+        self.set_engine(Err(why.into()));
+        lock(&self.leased).clear();
+    }
+
+    /// Gives the readers an engine again.
+    pub(super) fn recovered(&self, engine: Arc<Engine>) {
+        self.set_engine(Ok(engine));
+        self.queues.ring_all();
+        self.arrivals.ring_all();
+    }
+
+    /// As [`Shared::fail`], for good.
+    pub(super) fn close(&self) {
+        self.set_engine(Err(StoreError::Closing));
+        lock(&self.leased).clear();
+        self.queues.ring_all();
+        self.arrivals.ring_all();
+    }
+
+    pub(super) fn arrived(&self, sources: HashMap<SourceHash, SourceId>) {
+        if sources.is_empty() {
+            return;
+        }
+        self.arrivals.ring(sources.keys());
+        lock(&self.unplanned).extend(sources.into_values());
+        self.unplanned_bell.notify_one();
+    }
+
+    pub(super) fn mark_unplanned(&self, source: &SourceId) {
+        lock(&self.unplanned).insert(source.clone());
+        self.unplanned_bell.notify_one();
+    }
+
+    pub(super) fn take_unplanned(&self) -> Vec<SourceId> {
+        lock(&self.unplanned).drain().collect()
+    }
+
+    pub(super) fn leases_begun(&self, taken: &[Taking]) {
+        let begun = taken.iter().map(|taking| (taking.action, taking.attempt));
+        lock(&self.leased).extend(begun);
+    }
+
+    pub(super) fn leases_ended(&self, ended: &[ActionId]) {
+        let mut leased = lock(&self.leased);
+        for action in ended {
+            leased.remove(action);
+        }
+    }
+
+    /// The leased actions of an event, and which attempt each is.
+    pub(super) fn leased(&self, event: EventId) -> BTreeMap<ActionId, u32> {
+        let first = ActionId { event, run: 0, index: 0 };
+        let last = ActionId { event, run: u16::MAX, index: u16::MAX };
+        let leased = lock(&self.leased);
+        leased.range(first..=last).map(|(action, attempt)| (*action, *attempt)).collect()
+    }
+
+    /// The writer ends them at its next group.
+    pub(super) fn release(&self, tokens: impl Iterator<Item = LeaseToken>) {
+        lock(&self.released).extend(tokens);
+    }
+
+    pub(super) fn take_released(&self) -> Vec<LeaseToken> {
+        std::mem::take(&mut *lock(&self.released))
+    }
+}
+
+/// Nothing panics while it holds one of these for longer than a statement.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

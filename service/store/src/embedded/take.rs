@@ -1,0 +1,96 @@
+//! Heads of lanes into leases.
+
+use std::{sync::Arc, time::Duration};
+
+use fjall::PersistMode;
+use segment_source_core::event::ActionId;
+
+use super::{
+    engine::Engine,
+    fault::Fault,
+    keys::{self, QueueKey, Space},
+    lanes::{self, ReadyHead},
+    leases::{Lease, Leases, PER_QUEUE},
+    numbers::Numbers,
+    shared::Shared,
+    txn::Txn,
+};
+use crate::contract::{LeaseToken, Millis};
+
+/// Delayed heads made ready by one take.
+const PROMOTED_AT_ONCE: usize = 1024;
+
+/// A lease whose action is still to be read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Taking {
+    pub(super) token: LeaseToken,
+    pub(super) expires: Millis,
+    pub(super) attempt: u32,
+    pub(super) action: ActionId,
+}
+
+/// New leases on their way to the taker. If it is gone by then, they are released.
+pub(super) struct Granted {
+    pub(super) taken: Vec<Taking>,
+    pub(super) next_due: Option<Millis>,
+    pub(super) shared: Arc<Shared>,
+}
+
+impl Drop for Granted {
+    fn drop(&mut self) {
+        self.shared.release(self.taken.iter().map(|taking| taking.token));
+    }
+}
+
+/// What to take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted {
+    pub(super) queue: QueueKey,
+    pub(super) max: usize,
+    pub(super) lease: Duration,
+}
+
+/// Leases heads of lanes, and says when the next delayed one is due. Looks at what is committed;
+/// what it writes itself need not be synced: if it is lost, the next take writes it again.
+pub(super) fn take(
+    engine: &Engine,
+    numbers: &mut Numbers,
+    leases: &mut Leases,
+    now: Millis,
+    wanted: Wanted,
+) -> Result<(Vec<Taking>, Option<Millis>), Fault> {
+    let Wanted { queue, max, lease } = wanted;
+    if let Some(from) = leases.queue(queue).first_due.filter(|first| *first <= now) {
+        let mut txn = Txn::new(engine);
+        let first = lanes::promote(&mut txn, numbers, queue, from, now, PROMOTED_AT_ONCE)?;
+        numbers.save(&mut txn);
+        txn.commit(PersistMode::Buffer)?;
+        leases.queue(queue).first_due = first;
+    }
+    let given = leases.queue(queue);
+    let next_due = given.first_due;
+    let max = max.min(PER_QUEUE.saturating_sub(given.open));
+    let behind = keys::ready(queue, given.up_to.saturating_add(1));
+    let range = behind..=keys::ready(queue, u64::MAX);
+    let mut taken = Vec::new();
+    for stored in engine.space(Space::Ready).range(range).take(max) {
+        let (key, value) = stored.into_inner()?;
+        let head = ReadyHead::decode(&key, &value)?;
+        let token = new_token()?;
+        let attempt = head.attempts.saturating_add(1);
+        let expires = now.saturating_add(u64::try_from(lease.as_millis()).unwrap_or(Millis::MAX));
+        let ReadyHead { ready, lane, seq, action, .. } = head;
+        let lease = Lease { queue, lane, seq, ready, action, attempt, expires };
+        leases.begin(token, lease);
+        leases.queue(queue).up_to = ready;
+        taken.push(Taking { token, expires, attempt, action });
+    }
+    Ok((taken, next_due))
+}
+
+fn new_token() -> Result<LeaseToken, Fault> {
+    let mut token = [0; 16];
+    getrandom::fill(&mut token)
+        .map_err(|error| Fault::Engine(format!("the system gives no random bytes: {error}")))?;
+    Ok(LeaseToken(token))
+}

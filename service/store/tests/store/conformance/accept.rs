@@ -1,0 +1,207 @@
+//! Claims: what is new and what is a duplicate, for how long, and in which order it is found.
+
+use std::time::Duration;
+
+use proptest::{prelude::*, test_runner::TestRunner};
+use segment_source_core::event::Event;
+use segment_source_store::{Accepted, RECEIPT_WINDOW};
+
+use crate::harness::{
+    Fixture, HOUR, NewEventExt as _, START, WINDOW, event, millis, new, original, other_source,
+    receipt, source,
+};
+
+const TICK: Duration = Duration::from_millis(1);
+
+#[tokio::test]
+async fn a_repeat_is_a_duplicate_in_the_same_batch_and_in_a_later_one() {
+    let fixture = Fixture::new();
+    let batch = vec![event().keyed("a"), event().keyed("b"), event().keyed("a")];
+    let accepted = fixture.store.accept(batch).await.unwrap();
+    let (a, b) = (new(accepted[0]), new(accepted[1]));
+    assert!(a < b);
+    assert_eq!(original(accepted[2]), a);
+    assert_eq!(original(fixture.accept(event().keyed("b")).await), b);
+}
+
+#[tokio::test]
+async fn a_repeat_is_a_duplicate_after_reopening() {
+    let fixture = Fixture::new();
+    let a = new(fixture.accept(event().keyed("a")).await);
+    let fixture = fixture.reopen().await;
+    assert_eq!(original(fixture.accept(event().keyed("a")).await), a);
+    let fixture = fixture.crash();
+    assert_eq!(original(fixture.accept(event().keyed("a")).await), a);
+}
+
+#[tokio::test]
+async fn a_duplicate_keeps_its_description_but_no_content() {
+    let fixture = Fixture::new();
+    let first = new(fixture.accept(event().keyed("a")).await);
+    let again = event().keyed("a").of_user("u");
+    let Accepted::Duplicate { entry, .. } = fixture.accept(again.clone()).await else {
+        panic!("it is new")
+    };
+    let found = fixture.entry(entry).await;
+    assert_eq!(found.duplicate_of, Some(first));
+    assert_eq!(found.event, Event { headers: vec![], body: "".into(), ..again.event });
+}
+
+#[tokio::test]
+async fn the_scope_is_source_and_event_type() {
+    let fixture = Fixture::new();
+    new(fixture.accept(event().keyed("a")).await);
+    new(fixture.accept(event().keyed("a").of_type("track/b")).await);
+    new(fixture.accept(event().keyed("a").of_source(other_source())).await);
+    let untyped = new(fixture.accept(event().keyed("a").unmappable()).await);
+    assert_eq!(original(fixture.accept(event().keyed("a").unmappable()).await), untyped);
+}
+
+#[tokio::test]
+async fn the_window_ends_when_it_should_and_does_not_slide() {
+    let fixture = Fixture::new();
+    let first = new(fixture.accept(event().keyed("a")).await);
+    fixture.pass(WINDOW / 2);
+    assert_eq!(original(fixture.accept(event().keyed("a")).await), first);
+    fixture.set_clock(START + millis(WINDOW) - 1);
+    assert_eq!(original(fixture.accept(event().keyed("a")).await), first);
+    fixture.set_clock(START + millis(WINDOW));
+    let second = new(fixture.accept(event().keyed("a")).await);
+    assert_eq!(original(fixture.accept(event().keyed("a")).await), second);
+}
+
+#[tokio::test]
+async fn a_changed_window_is_for_keys_to_come() {
+    let fixture = Fixture::new();
+    new(fixture.accept(event().keyed("a").window(HOUR)).await);
+    fixture.pass(HOUR / 2);
+    original(fixture.accept(event().keyed("a").window(3 * HOUR)).await);
+    fixture.pass(HOUR / 2);
+    new(fixture.accept(event().keyed("a").window(3 * HOUR)).await);
+    fixture.pass(3 * HOUR - TICK);
+    original(fixture.accept(event().keyed("a").window(HOUR)).await);
+    fixture.pass(TICK);
+    new(fixture.accept(event().keyed("a").window(HOUR)).await);
+}
+
+#[tokio::test]
+async fn the_same_submission_is_stored_once() {
+    let fixture = Fixture::new();
+    for one in [event(), event().keyed("a")] {
+        let first = new(fixture.accept(one.clone()).await);
+        assert_eq!(new(fixture.accept(one.clone()).await), first);
+        let copies = fixture.store.accept(vec![one.clone(), one]).await.unwrap();
+        assert_eq!(copies, [Accepted::New(first); 2]);
+    }
+    let entries = fixture.store.unplanned(&source(), 10).await.unwrap();
+    assert_eq!(entries.len(), 2);
+}
+
+#[tokio::test]
+async fn events_without_key_are_never_duplicates_of_one_another() {
+    let fixture = Fixture::new();
+    let one = event();
+    let first = new(fixture.accept(one.clone()).await);
+    let second = new(fixture.accept(one.clone().change(|one| one.receipt = receipt())).await);
+    assert_ne!(first, second);
+    fixture.pass(RECEIPT_WINDOW - TICK);
+    assert_eq!(new(fixture.accept(one.clone()).await), first);
+    fixture.pass(TICK);
+    assert_ne!(new(fixture.accept(one).await), first);
+    // A key without a window: deduplication is off.
+    let keyed = |_| event().keyed("a").change(|one| one.window = None);
+    assert_ne!(new(fixture.accept(keyed(1)).await), new(fixture.accept(keyed(2)).await));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_64_concurrent_copies_one_is_accepted() {
+    let fixture = Fixture::new();
+    let copies = (0..64).map(|_| {
+        let store = fixture.store.clone();
+        tokio::spawn(async move { store.accept(vec![event().keyed("a")]).await.unwrap()[0] })
+    });
+    let mut accepted = Vec::new();
+    for copy in copies.collect::<Vec<_>>() {
+        accepted.push(copy.await.unwrap());
+    }
+    let (new, duplicates): (Vec<_>, Vec<_>) =
+        accepted.into_iter().partition(|one| matches!(one, Accepted::New(_)));
+    let [Accepted::New(first)] = new[..] else { panic!("{new:?} were accepted") };
+    assert_eq!(duplicates.len(), 63);
+    assert!(duplicates.into_iter().all(|one| original(one) == first));
+}
+
+#[tokio::test]
+async fn a_call_has_its_place_once_it_is_polled() {
+    let fixture = Fixture::new();
+    let (first, second) = tokio::join!(
+        biased;
+        fixture.accept(event().keyed("a")),
+        fixture.accept(event().keyed("a")),
+    );
+    assert_eq!(original(second), new(first));
+}
+
+#[tokio::test]
+async fn ids_grow_when_the_clock_steps_back() {
+    let fixture = Fixture::new();
+    let first = new(fixture.accept(event()).await);
+    fixture.set_clock(START - millis(HOUR));
+    let second = new(fixture.accept(event()).await);
+    let fixture = fixture.crash();
+    let third = new(fixture.accept(event()).await);
+    assert!(first < second && second < third);
+    let entries = fixture.store.unplanned(&source(), 10).await.unwrap();
+    let ids: Vec<_> = entries.into_iter().map(|(id, _)| id).collect();
+    assert_eq!(ids, [first, second, third]);
+}
+
+#[tokio::test]
+async fn a_window_holds_when_the_clock_steps_back() {
+    let fixture = Fixture::new();
+    let first = new(fixture.accept(event().keyed("a").window(HOUR)).await);
+    fixture.set_clock(START - millis(HOUR));
+    assert_eq!(original(fixture.accept(event().keyed("a")).await), first);
+    let second = new(fixture.accept(event().keyed("b").window(HOUR)).await);
+    fixture.pass(HOUR - TICK);
+    assert_eq!(original(fixture.accept(event().keyed("b")).await), second);
+    fixture.pass(TICK);
+    new(fixture.accept(event().keyed("b")).await);
+}
+
+#[tokio::test]
+async fn more_events_than_a_millisecond_has_ids_for() {
+    let fixture = Fixture::new();
+    let mut last = None;
+    for _ in 0..70 {
+        let batch = (0..1000).map(|_| event().change(|one| one.event.body = "".into())).collect();
+        for accepted in fixture.store.accept(batch).await.unwrap() {
+            let id = Some(new(accepted));
+            assert!(id > last);
+            last = id;
+        }
+    }
+    assert_eq!(last.unwrap().millis, START + 1);
+}
+
+#[test]
+fn a_copy_is_a_duplicate_exactly_inside_the_window() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let fixture = Fixture::new();
+    let window = 60_000_u64..2_592_000_000;
+    let gap = prop_oneof![0_u64..3, 0_u64..2_592_000_000];
+    let mut runner = TestRunner::default();
+    let checked = runner.run(&(window, gap, any::<bool>()), |(window, gap, before)| {
+        // Each case has a key of its own.
+        let key = fixture.now().to_string();
+        let copy = || event().keyed(&key).window(Duration::from_millis(window));
+        runtime.block_on(fixture.accept(copy()));
+        let passed = if before { window.saturating_sub(gap) } else { window + gap };
+        fixture.pass(Duration::from_millis(passed));
+        let again = runtime.block_on(fixture.accept(copy()));
+        fixture.pass(TICK);
+        prop_assert_eq!(matches!(again, Accepted::Duplicate { .. }), passed < window);
+        Ok(())
+    });
+    checked.unwrap();
+}

@@ -1,0 +1,143 @@
+//! What only the embedded store promises: one process, its format, the disk.
+
+use std::time::Duration;
+
+use fjall::{Database, KeyspaceCreateOptions, PersistMode};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use segment_source_store::{
+    LogRange, Settled, Settlement, StoreError,
+    embedded::{OpenError, Options, Store},
+};
+
+use crate::harness::{
+    Fixture, LEASE, NewEventExt as _, action, event, new, original, plan, queue, source,
+};
+
+#[tokio::test]
+async fn a_folder_belongs_to_one_store() {
+    let fixture = Fixture::new();
+    let dir = fixture.dir.path().to_owned();
+    let error = Store::open(&dir, Options::default(), fixture.clock()).unwrap_err();
+    assert!(matches!(error, OpenError::Locked { .. }), "{error}");
+    assert!(error.to_string().contains(dir.to_str().unwrap()), "{error}");
+    fixture.store.close().await;
+    Store::open(&dir, Options::default(), fixture.clock()).unwrap();
+}
+
+#[tokio::test]
+async fn a_newer_format_is_refused_and_left_alone() {
+    let fixture = Fixture::new();
+    let id = new(fixture.accept(event().keyed("a")).await);
+    fixture.store.close().await;
+    let dir = fixture.dir.path().to_owned();
+    let set_format = |format: u32| {
+        let db = Database::builder(&dir).open().unwrap();
+        let meta = db.keyspace("meta", KeyspaceCreateOptions::default).unwrap();
+        meta.insert("format", format.to_be_bytes()).unwrap();
+        db.persist(PersistMode::SyncAll).unwrap();
+    };
+    set_format(9);
+    let error = Store::open(&dir, Options::default(), fixture.clock()).unwrap_err();
+    assert!(matches!(error, OpenError::Newer { found: 9, supported: 1, .. }), "{error}");
+    set_format(1);
+    let fixture = fixture.crash();
+    assert_eq!(original(fixture.accept(event().keyed("a")).await), id);
+}
+
+#[tokio::test]
+async fn what_is_no_folder_is_refused_with_its_name() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let clock = segment_source_store::system_clock();
+    let error = Store::open(file.path(), Options::default(), clock).unwrap_err();
+    assert!(matches!(error, OpenError::Io { .. }), "{error}");
+    assert!(error.to_string().contains(file.path().to_str().unwrap()), "{error}");
+}
+
+/// With a reserve between what is free and twice that, the condition of a disk that is nearly full
+/// is there without filling one.
+#[tokio::test]
+async fn a_nearly_full_disk_takes_no_events_but_lets_work_drain() {
+    let fixture = Fixture::new();
+    fixture.planned("u", 1).await;
+    let waiting = new(fixture.accept(event()).await);
+    let stat = rustix::fs::statvfs(fixture.dir.path()).unwrap();
+    let reserve = stat.f_bavail * stat.f_frsize / 2 * 3;
+    let fixture = fixture.open_again(Options { reserve, ..Options::default() });
+    let refused = fixture.store.accept(vec![event()]).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Full { reserve: kept, .. } if kept == reserve));
+    fixture.store.plan(&source(), vec![plan(waiting, vec![action("a")])]).await.unwrap();
+    for _ in 0..2 {
+        let lease = fixture.take_one().await;
+        assert_eq!(fixture.settle(&lease, Settlement::Ack).await, Settled::Done);
+    }
+    let fixture = fixture.open_again(Options { reserve: u64::MAX, ..Options::default() });
+    let refused = fixture.store.plan(&source(), vec![]).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Full { .. }));
+    let fixture = fixture.reopen().await;
+    fixture.accept(event()).await;
+}
+
+const ALONE: &str = "STORE_TEST_ALONE";
+
+/// Lets every write to a file fail, as on a full disk, by the process's limit of file sizes. So it
+/// needs a process of its own, in which the signal that goes with it is ignored.
+#[test]
+fn a_failing_disk_loses_nothing_and_heals() {
+    if std::env::var_os(ALONE).is_none() {
+        let test = "embedded::a_failing_disk_loses_nothing_and_heals";
+        let alone = std::process::Command::new("sh")
+            .args(["-c", r#"trap "" XFSZ; exec "$0" --exact "$1" --nocapture"#])
+            .args([std::env::current_exe().unwrap().as_os_str(), test.as_ref()])
+            .env(ALONE, "yes")
+            .output()
+            .unwrap();
+        let said = [alone.stdout, alone.stderr].map(|out| String::from_utf8(out).unwrap());
+        assert!(alone.status.success(), "{}{}", said[0], said[1]);
+        return;
+    }
+    tokio::runtime::Runtime::new().unwrap().block_on(fail_and_heal());
+}
+
+async fn fail_and_heal() {
+    let fixture = Fixture::new();
+    let mut ids = vec![fixture.planned("u", 1).await];
+    for key in 0..100 {
+        ids.push(new(fixture.accept(event().keyed(&key.to_string())).await));
+    }
+    let lease = fixture.take_one().await;
+    let before = limit_file_size(Some(0));
+    let unanswered = event().keyed("100");
+    for _ in 0..3 {
+        let refused = fixture.store.accept(vec![unanswered.clone()]).await.unwrap_err();
+        assert!(matches!(refused, StoreError::Unavailable(_)), "{refused}");
+    }
+    let refused = fixture.store.take(&queue(), 1, LEASE).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Unavailable(_)), "{refused}");
+    limit_file_size(before);
+    let healed = async {
+        loop {
+            match fixture.store.accept(vec![unanswered.clone()]).await {
+                Ok(accepted) => break accepted,
+                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+        }
+    };
+    let accepted = tokio::time::timeout(Duration::from_secs(60), healed).await.unwrap();
+    ids.push(new(accepted[0]));
+    // Everything that was answered is there, once, also after the next start.
+    let fixture = fixture.crash();
+    let range = LogRange { source: source(), before: None, since: None, until: None };
+    let entries = fixture.store.read_log(range, 1000).await.unwrap();
+    ids.reverse();
+    assert_eq!(entries.into_iter().map(|entry| entry.id).collect::<Vec<_>>(), ids);
+    assert_eq!(original(fixture.accept(event().keyed("100")).await), ids[0]);
+    assert_eq!(fixture.settle(&lease, Settlement::Ack).await, Settled::LeaseLost);
+    assert_eq!(fixture.take_one().await.action, lease.action);
+}
+
+/// Sets the soft limit, and returns what it was.
+fn limit_file_size(bytes: Option<u64>) -> Option<u64> {
+    let before = getrlimit(Resource::Fsize);
+    setrlimit(Resource::Fsize, Rlimit { current: bytes, ..before }).unwrap();
+    before.current
+}
