@@ -1,1 +1,23 @@
-//! crds.
+//! The SegmentSource resource: its types, the reading of manifests, and the pure compiler from a
+//! manifest and secret values to the configuration that replicas run on. No IO and no Kubernetes
+//! client live here.
+
+mod action;
+mod compile;
+mod crd;
+mod manifest;
+mod problem;
+mod schema;
+mod spec;
+
+pub use action::{Action, ActionName, Parameter};
+pub use compile::{Compiled, DEFAULT_DESTINATION, LookUp, SCHEMA_LEVEL, compile};
+pub use crd::crd;
+pub use manifest::{Document, Manifest, Manifests, Reader, Secret, Subject, SyntaxError};
+pub use problem::Problem;
+pub use spec::{
+    Access, AccessRight, BatchPolicy, Batches, Delivery, Destination, DirectoryDestination,
+    HttpDestination, HttpFormat, Idempotency, IdempotencyMode, KnockDestination, Mapping, Nulls,
+    Preprocess, QueueDestination, RateLimit, RequireHeader, Retention, SecretRef, SegmentSource,
+    SegmentSourceSpec, Suspend, Verification, VerificationMode,
+};

@@ -1,0 +1,156 @@
+//! From a manifest and the values of its secrets to the configuration replicas run on. Pure: the
+//! same input always gives the same output. All mistakes are collected, each with its field.
+
+mod duration;
+mod mappings;
+mod processing;
+mod redaction;
+#[cfg(test)]
+mod tests;
+mod verification;
+
+use std::collections::HashMap;
+
+use segment_source_core::{path::Path, source::is_label};
+use segment_source_proto::config::v1 as wire;
+
+use crate::{Problem, SegmentSource, manifest::NOT_A_LABEL};
+
+/// The newest feature level of configuration this compiler writes.
+pub const SCHEMA_LEVEL: u32 = 1;
+
+/// The queue destination that exists without being defined.
+pub const DEFAULT_DESTINATION: &str = "default";
+
+/// The value of a key of a Secret in the source's namespace: name, key. `None` while either is
+/// missing.
+pub type LookUp<'a> = dyn Fn(&str, &str) -> Option<Vec<u8>> + 'a;
+
+/// A manifest without mistakes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Compiled {
+    /// What replicas run on.
+    pub source: wire::Source,
+    /// Secrets that are not there yet, or are empty. No mistake of the manifest: the source answers
+    /// 503 where it needs them, until they are there.
+    pub unresolved: Vec<Problem>,
+    /// What works, but is probably not what was meant.
+    pub warnings: Vec<Problem>,
+}
+
+/// Compiles one source.
+///
+/// # Errors
+/// Everything that is wrong with the manifest; then nothing of it may be used.
+pub fn compile(source: &SegmentSource, secrets: &LookUp<'_>) -> Result<Compiled, Vec<Problem>> {
+    let mut compiler = Compiler::new(secrets);
+    let namespace = source.metadata.namespace.as_deref().unwrap_or("default");
+    let name = source.metadata.name.as_deref().unwrap_or_default();
+    compiler.label("metadata.namespace", namespace);
+    compiler.label("metadata.name", name);
+    compiler.refuse_what_is_not_available(&source.spec);
+
+    let verification = compiler.verification(&source.spec);
+    let processing = compiler.processing(&source.spec);
+    if !compiler.problems.is_empty() {
+        return Err(compiler.problems);
+    }
+    let source = wire::Source {
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+        generation: source.metadata.generation.unwrap_or(0),
+        schema_level: SCHEMA_LEVEL,
+        verification: Some(verification),
+        processing: Some(processing),
+    };
+    Ok(Compiled { source, unresolved: compiler.unresolved, warnings: compiler.warnings })
+}
+
+/// What is found on the way through a manifest.
+struct Compiler<'a> {
+    secrets: &'a LookUp<'a>,
+    problems: Vec<Problem>,
+    unresolved: Vec<Problem>,
+    warnings: Vec<Problem>,
+    /// Which field reads which part of an event.
+    reads: Vec<(String, Path)>,
+}
+
+impl<'a> Compiler<'a> {
+    fn new(secrets: &'a LookUp<'a>) -> Self {
+        Self {
+            secrets,
+            problems: Vec::new(),
+            unresolved: Vec::new(),
+            warnings: Vec::new(),
+            reads: Vec::new(),
+        }
+    }
+
+    fn problem(&mut self, field: impl Into<String>, message: impl Into<String>) {
+        self.problems.push(Problem::new(field, message));
+    }
+
+    fn label(&mut self, field: &str, name: &str) {
+        if !is_label(name) {
+            self.problem(field, NOT_A_LABEL);
+        }
+    }
+
+    /// Names of one list, which are unique.
+    fn unique<'n>(&mut self, list: &str, names: impl Iterator<Item = &'n str>) {
+        let mut first = HashMap::new();
+        for (at, name) in names.enumerate() {
+            if let Some(before) = first.get(name) {
+                self.problem(
+                    format!("{list}[{at}].name"),
+                    format!("`{name}` is already the name of {list}[{before}]; rename one of them"),
+                );
+            } else {
+                first.insert(name, at);
+            }
+        }
+    }
+
+    /// A path, noted as read by its field.
+    fn path(&mut self, field: &str, text: &str) -> Option<Path> {
+        match Path::parse(text) {
+            Ok(path) => {
+                self.reads.push((field.to_owned(), path.clone()));
+                Some(path)
+            }
+            Err(error) => {
+                self.problem(field, error.to_string());
+                None
+            }
+        }
+    }
+
+    /// The bytes of a secret, exactly as they are.
+    fn secret(&mut self, field: &str, reference: &crate::SecretRef) -> Option<Vec<u8>> {
+        let (name, key) = (&reference.name, &reference.key);
+        match (self.secrets)(name, key) {
+            None => {
+                let message = format!("key `{key}` of Secret `{name}` is not there; create it");
+                self.unresolved.push(Problem::new(field, message));
+                None
+            }
+            Some(value) if value.is_empty() => {
+                let message = format!("key `{key}` of Secret `{name}` is empty; set its value");
+                self.unresolved.push(Problem::new(field, message));
+                None
+            }
+            Some(value) => {
+                if value.ends_with(b"\n") {
+                    let message = format!(
+                        "the value of key `{key}` of Secret `{name}` ends in a line break, which \
+                         counts as a part of it; if the secret has none, write it without \
+                         (`echo -n`)"
+                    );
+                    self.warnings.push(Problem::new(field, message));
+                }
+                Some(value)
+            }
+        }
+    }
+}

@@ -1,0 +1,589 @@
+//! Whole manifests to whole configurations, and every mistake with its field and message.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use segment_source_core::mapping::ActionType;
+use segment_source_proto::config::v1::{
+    self as wire, Field, destination::Kind, mapping, parameter::Source, verification as edge,
+};
+
+use super::{Compiled, compile};
+use crate::{Manifest, Problem, Reader, SegmentSource};
+
+const HEAD: &str = "apiVersion: segment-source.dev/v1alpha1\nkind: SegmentSource\nmetadata: {name: web, namespace: prod, generation: 7}\nspec:\n";
+const VERIFIED: &str = "  verification: {secretRefs: [{name: s, key: k}]}\n";
+
+fn source(spec: &str) -> SegmentSource {
+    let document = Reader::default().read(&format!("{HEAD}{spec}")).unwrap().remove(0);
+    match document.content {
+        Ok(Manifest::Source(source)) => *source,
+        other => panic!("{spec}: {other:?}"),
+    }
+}
+
+fn secrets(name: &str, key: &str) -> Option<Vec<u8>> {
+    match (name, key) {
+        ("s", "k") => Some(b"first".to_vec()),
+        ("s", "next") => Some(b"second".to_vec()),
+        ("s", "line") => Some(b"third\n".to_vec()),
+        ("s", "empty") => Some(Vec::new()),
+        _ => None,
+    }
+}
+
+fn compiled(spec: &str) -> Compiled {
+    compile(&source(spec), &secrets).unwrap()
+}
+
+/// The spec's lines, after a right `verification`, give exactly these problems.
+#[track_caller]
+fn check(lines: &str, expected: &[(&str, &str)]) {
+    check_spec(&format!("{VERIFIED}{lines}"), expected);
+}
+
+#[track_caller]
+fn check_spec(spec: &str, expected: &[(&str, &str)]) {
+    let expected: Vec<Problem> = expected.iter().map(|(f, m)| Problem::new(*f, *m)).collect();
+    assert_eq!(compile(&source(spec), &secrets).err().unwrap_or_default(), expected, "{spec}");
+}
+
+/// One mapping that deletes a user, with these lines more.
+fn deletes(name: &str, more: &str) -> String {
+    format!(
+        "    - {{name: {name}, eventType: delete, {more} action: {{usersDelete: {{id: {{path: \
+         userId}}}}}}}}\n"
+    )
+}
+
+fn queue(name: &str) -> wire::Destination {
+    wire::Destination { name: name.to_owned(), kind: Some(Kind::Queue(wire::QueueDestination {})) }
+}
+
+fn field(name: &str, source: Source) -> Field {
+    Field { name: name.to_owned(), parameter: Some(wire::Parameter { source: Some(source) }) }
+}
+
+fn secret(value: &'static str) -> wire::SecretValue {
+    wire::SecretValue { value: value.into() }
+}
+
+#[test]
+fn the_smallest_source_has_all_defaults() {
+    let expected = wire::Source {
+        namespace: "prod".to_owned(),
+        name: "web".to_owned(),
+        generation: 7,
+        schema_level: 1,
+        verification: Some(wire::Verification {
+            mode: edge::Mode::Enforce.into(),
+            secrets: vec![secret("first")],
+            rotation_grace_ms: 14_400_000,
+            batch_policy: edge::BatchPolicy::Reject.into(),
+            ..wire::Verification::default()
+        }),
+        processing: Some(wire::Processing {
+            event_type_path: None,
+            timestamp_path: Some("body.timestamp".to_owned()),
+            idempotency: Some(wire::Idempotency {
+                enabled: true,
+                key_path: "body.messageId".to_owned(),
+                window_ms: 86_400_000,
+            }),
+            destinations: vec![queue("default")],
+            deny_uncovered: ["users_delete", "objects_delete", "tenants_delete"]
+                .map(str::to_owned)
+                .to_vec(),
+            ..wire::Processing::default()
+        }),
+    };
+    let compiled = compiled(VERIFIED);
+    assert_eq!(compiled, Compiled { source: expected, unresolved: vec![], warnings: vec![] });
+}
+
+#[test]
+fn everything_that_can_be_set_arrives() {
+    let spec = "  suspend: Delivery
+  verification:
+    mode: Observe
+    secretRefs: [{name: s, key: k}, {name: s, key: next}]
+    rotationGrace: 90m
+    batches:
+      policy: FirstElement
+      requireHeader: {name: X-Segment-Token, secretRef: {name: s, key: next}}
+      denyUncovered: [usersIdentify, workflowsTrigger]
+  eventTypePath: body.kind
+  timestampPath: body.at
+  preprocess:
+    - {name: plan, expression: 'body.traits.plan == \"pro\" ? \"paid\" : \"free\"'}
+  idempotency: {mode: Disabled, keyPath: headers.x-id, window: 720h}
+  defaultDestination: jobs
+  destinations: [{name: jobs, queue: {}}, {name: other, queue: {}}]
+  mappings:
+    - name: profile
+      eventType: identify
+      when: preprocess.plan == 'paid'
+      disabled: true
+      destination: other
+      nulls: Send
+      action:
+        usersIdentify:
+          properties: {value: {imported: true, tags: [1, 2.5], nothing: null}}
+          createdAt: {expression: body.traits.created}
+          id: {path: userId}
+    - name: welcome
+      eventType: signup
+      action:
+        workflowsTrigger: {workflow: welcome, recipients: {path: body.userId}}
+  retention: {redact: [context.ip, 'body.traits[\"card number\"]']}
+  rateLimit: {eventsPerSecond: 2000}
+";
+    let expected = wire::Source {
+        namespace: "prod".to_owned(),
+        name: "web".to_owned(),
+        generation: 7,
+        schema_level: 1,
+        verification: Some(wire::Verification {
+            mode: edge::Mode::Observe.into(),
+            secrets: vec![secret("first"), secret("second")],
+            rotation_grace_ms: 5_400_000,
+            batch_policy: edge::BatchPolicy::FirstElement.into(),
+            required_header: Some(wire::RequiredHeader {
+                name: "x-segment-token".to_owned(),
+                value: Some(secret("second")),
+            }),
+            intake_suspended: false,
+            rate_limit: Some(wire::RateLimit { events_per_second: 2000, burst: 2000 }),
+            unresolved: vec![],
+        }),
+        processing: Some(wire::Processing {
+            event_type_path: Some("body.kind".to_owned()),
+            timestamp_path: Some("body.at".to_owned()),
+            preprocess: vec![wire::Preprocess {
+                name: "plan".to_owned(),
+                expression: r#"body.traits.plan == "pro" ? "paid" : "free""#.to_owned(),
+            }],
+            idempotency: Some(wire::Idempotency {
+                enabled: false,
+                key_path: "headers.x-id".to_owned(),
+                window_ms: 2_592_000_000,
+            }),
+            mappings: vec![
+                wire::Mapping {
+                    name: "profile".to_owned(),
+                    event_type: "identify".to_owned(),
+                    when: Some("preprocess.plan == 'paid'".to_owned()),
+                    destination: "other".to_owned(),
+                    nulls: mapping::Nulls::Send.into(),
+                    disabled: true,
+                    action_type: "users_identify".to_owned(),
+                    fields: vec![
+                        field("id", Source::Path("userId".to_owned())),
+                        field("created_at", Source::Expression("body.traits.created".to_owned())),
+                        field(
+                            "properties",
+                            Source::ValueJson(
+                                r#"{"imported":true,"nothing":null,"tags":[1,2.5]}"#.to_owned(),
+                            ),
+                        ),
+                    ],
+                },
+                wire::Mapping {
+                    name: "welcome".to_owned(),
+                    event_type: "signup".to_owned(),
+                    when: None,
+                    destination: "jobs".to_owned(),
+                    nulls: mapping::Nulls::Omit.into(),
+                    disabled: false,
+                    action_type: "workflows_trigger".to_owned(),
+                    fields: vec![
+                        field("workflow", Source::ValueJson(r#""welcome""#.to_owned())),
+                        field("recipients", Source::Path("body.userId".to_owned())),
+                    ],
+                },
+            ],
+            destinations: vec![queue("jobs"), queue("other"), queue("default")],
+            redact: vec!["body.context.ip".to_owned(), r#"body.traits["card number"]"#.to_owned()],
+            deny_uncovered: vec!["users_identify".to_owned(), "workflows_trigger".to_owned()],
+            delivery_suspended: true,
+        }),
+    };
+    assert_eq!(compiled(spec), Compiled { source: expected, unresolved: vec![], warnings: vec![] });
+}
+
+#[test]
+fn secrets_that_are_not_there_are_no_mistake() {
+    let compiled = compiled(
+        "  verification:
+    secretRefs: [{name: gone, key: k}, {name: s, key: empty}, {name: s, key: line}]
+    batches: {policy: FirstElement, requireHeader: {name: x-t, secretRef: {name: s, key: gone}}}
+",
+    );
+    let unresolved = [
+        Problem::new(
+            "spec.verification.secretRefs[0]",
+            "key `k` of Secret `gone` is not there; create it",
+        ),
+        Problem::new(
+            "spec.verification.secretRefs[1]",
+            "key `empty` of Secret `s` is empty; set its value",
+        ),
+        Problem::new(
+            "spec.verification.batches.requireHeader.secretRef",
+            "key `gone` of Secret `s` is not there; create it",
+        ),
+    ];
+    let warning = Problem::new(
+        "spec.verification.secretRefs[2]",
+        "the value of key `line` of Secret `s` ends in a line break, which counts as a part of \
+         it; if the secret has none, write it without (`echo -n`)",
+    );
+    assert_eq!(compiled.unresolved, unresolved);
+    assert_eq!(compiled.warnings, [warning]);
+    let verification = compiled.source.verification.unwrap();
+    assert_eq!(verification.secrets, [secret("third\n")]);
+    assert_eq!(verification.required_header.unwrap().value, Some(secret("")));
+    assert_eq!(verification.unresolved, unresolved.map(|it| it.to_string()));
+}
+
+#[test]
+fn verification_mistakes() {
+    check_spec(
+        "  verification: {mode: Enforce}\n",
+        &[(
+            "spec.verification.secretRefs",
+            "mode Enforce needs at least one; name the Secret that holds the signing secret, or set \
+         `mode: Observe`",
+        )],
+    );
+    check_spec("  verification: {mode: Observe}\n", &[]);
+    let with = |batches: &str| {
+        format!("  verification: {{secretRefs: [{{name: s, key: k}}], {batches}}}\n")
+    };
+    check_spec(
+        &with("batches: {policy: FirstElement}"),
+        &[(
+            "spec.verification.batches.requireHeader",
+            "is missing; policy FirstElement needs it, because the signature covers only the first \
+         element of a batch",
+        )],
+    );
+    let header = "requireHeader: {name: x-t, secretRef: {name: s, key: k}}";
+    check_spec(
+        &with(&format!("batches: {{policy: WholeBody, {header}}}")),
+        &[(
+            "spec.verification.batches.requireHeader",
+            "is only checked with policy FirstElement; set `policy: FirstElement` or remove it",
+        )],
+    );
+    let named = |name: &str| {
+        let header = header.replace("x-t", name);
+        with(&format!("batches: {{policy: FirstElement, {header}}}"))
+    };
+    check_spec(
+        &named("'a b'"),
+        &[(
+            "spec.verification.batches.requireHeader.name",
+            "is not the name of an HTTP header; use letters, digits and `-`",
+        )],
+    );
+    check_spec(
+        &named("X-Signature"),
+        &[(
+            "spec.verification.batches.requireHeader.name",
+            "is the header of the signature itself; use another one",
+        )],
+    );
+    check_spec(
+        &with("rotationGrace: 4 hours"),
+        &[(
+            "spec.verification.rotationGrace",
+            "`4 hours` is not a duration; write hours, minutes and seconds like `24h` or `1m30s`",
+        )],
+    );
+}
+
+#[test]
+fn idempotency_windows_are_bounded() {
+    for (window, right) in [("1m", true), ("720h", true), ("59s", false), ("721h", false)] {
+        let message = format!("`{window}` is not from 1m to 720h");
+        let problem = [("spec.idempotency.window", message.as_str())];
+        let expected = if right { &[][..] } else { &problem[..] };
+        check(&format!("  idempotency: {{window: {window}}}\n"), expected);
+    }
+}
+
+#[test]
+fn names_are_labels_unique_and_refer_to_something() {
+    check(
+        &format!(
+            "  defaultDestination: nowhere\n  destinations: [{{name: q, queue: {{}}}}, {{name: q, \
+             queue: {{}}}}]\n  preprocess: [{{name: a-b, expression: '1'}}]\n  mappings:\n{}{}{}",
+            deletes("Not_a_label", ""),
+            deletes("twice", "destination: gone,"),
+            deletes("twice", "destination: default,"),
+        ),
+        &[
+            (
+                "spec.preprocess[0].name",
+                "must be letters, digits and `_`, not starting with a digit, as it is read as \
+                 `preprocess.<name>`",
+            ),
+            (
+                "spec.destinations[1].name",
+                "`q` is already the name of spec.destinations[0]; rename one of them",
+            ),
+            (
+                "spec.defaultDestination",
+                "no destination is named `nowhere`; there are q, q and default",
+            ),
+            (
+                "spec.mappings[2].name",
+                "`twice` is already the name of spec.mappings[1]; rename one of them",
+            ),
+            ("spec.mappings[0].name", crate::manifest::NOT_A_LABEL),
+            (
+                "spec.mappings[1].destination",
+                "no destination is named `gone`; there are q, q and default",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn what_does_not_exist_yet_is_refused() {
+    check(
+        "  defaultDestination: knock
+  destinations:
+    - {name: knock, knock: {apiKeySecretRef: {name: knock, key: api-key}}}
+    - {name: crm, http: {url: 'https://crm.example'}}
+    - {name: people, directory: {}}
+    - {name: both, queue: {}, directory: {}}
+    - {name: none}
+  access: [{name: a, tokenSecretRef: {name: s, key: k}, can: [Read]}]
+  delivery: {maxAge: 20h}
+  retention: {age: 720h, size: 10Gi}
+",
+        &[
+            ("spec.access", "is not available in this version; remove it"),
+            ("spec.delivery", "is not available in this version; remove it"),
+            ("spec.retention.age", "is not available in this version; remove it"),
+            ("spec.retention.size", "is not available in this version; remove it"),
+            (
+                "spec.destinations[0].knock",
+                "destination kind `knock` is not available in this version; use `queue: {}`",
+            ),
+            (
+                "spec.destinations[1].http",
+                "destination kind `http` is not available in this version; use `queue: {}`",
+            ),
+            (
+                "spec.destinations[2].directory",
+                "destination kind `directory` is not available in this version; use `queue: {}`",
+            ),
+            (
+                "spec.destinations[3]",
+                "exactly one of queue, directory, knock and http must be given; found queue and \
+                 directory",
+            ),
+            (
+                "spec.destinations[3].directory",
+                "destination kind `directory` is not available in this version; use `queue: {}`",
+            ),
+            (
+                "spec.destinations[4]",
+                "exactly one of queue, directory, knock and http must be given; found none",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn a_workflow_is_not_triggered_and_cancelled_by_one_event() {
+    let trigger = |event: &str, workflow: &str, more: &str| {
+        format!(
+            "    - {{name: trigger, eventType: {event}, {more} action: {{workflowsTrigger: \
+             {{workflow: {workflow}, recipients: {{path: userId}}}}}}}}\n"
+        )
+    };
+    let cancel = "  mappings:\n    - {name: cancel, eventType: e, action: {workflowsCancel: \
+                  {workflow: w, cancellationKey: {path: userId}}}}\n";
+    check(
+        &format!("{cancel}{}", trigger("e", "w", "")),
+        &[(
+            "spec.mappings[0].action.workflowsCancel",
+            "spec.mappings[1] triggers workflow `w` for the same event type; the cancellation could \
+         hit the run just triggered, so use two event types or two workflows",
+        )],
+    );
+    check(&format!("{cancel}{}", trigger("f", "w", "")), &[]);
+    check(&format!("{cancel}{}", trigger("e", "v", "")), &[]);
+    check(&format!("{cancel}{}", trigger("e", "w", "disabled: true,")), &[]);
+}
+
+#[test]
+fn what_is_read_is_not_redacted() {
+    let removes = |path: &str, what: &str| {
+        format!(
+            "removes `{path}`, but {what}; a removed value cannot be read; redact something else \
+             or change the reader"
+        )
+    };
+    let mapping = "  preprocess: [{name: p, expression: body.context.locale}]\n  mappings:\n    - \
+                   {name: a, eventType: t, when: body.context.os == 'x', action: {usersIdentify: \
+                   {id: {path: userId}, email: {expression: body.traits.email}, properties: \
+                   {path: traits.all}}}}\n";
+    let one = |path: &str, redacted: &str, what: &str| {
+        let message = removes(redacted, what);
+        check(
+            &format!("  retention: {{redact: ['{path}']}}\n{mapping}"),
+            &[("spec.retention.redact[0]", message.as_str())],
+        );
+    };
+    one("messageId", "body.messageId", "spec.idempotency.keyPath reads `body.messageId`");
+    one("type", "body.type", "the event type reads `body.type`");
+    one("event", "body.event", "the event type reads `body.event`");
+    one("timestamp", "body.timestamp", "spec.timestampPath reads `body.timestamp`");
+    one("anonymousId", "body.anonymousId", "the order of a user's events reads `body.anonymousId`");
+    one(
+        "userId",
+        "body.userId",
+        "spec.mappings[0].action.usersIdentify.id.path reads `body.userId`",
+    );
+    one("context.os.name", "body.context.os.name", "spec.mappings[0].when reads `body.context.os`");
+    one(
+        "traits.email",
+        "body.traits.email",
+        "spec.mappings[0].action.usersIdentify.email.expression reads `body.traits.email`",
+    );
+    one(
+        "traits",
+        "body.traits",
+        "spec.mappings[0].action.usersIdentify.email.expression reads `body.traits.email`",
+    );
+    one(
+        "context.locale",
+        "body.context.locale",
+        "spec.preprocess[0].expression reads `body.context.locale`",
+    );
+    check(&format!("  retention: {{redact: [context.ip, traits.card]}}\n{mapping}"), &[]);
+    check(
+        "  retention: {redact: [headers.authorization]}\n",
+        &[(
+            "spec.retention.redact[0]",
+            "must be a path inside the body; headers with credentials are never stored",
+        )],
+    );
+    // A key that is not looked at may be removed.
+    check("  idempotency: {mode: Disabled}\n  retention: {redact: [messageId]}\n", &[]);
+}
+
+#[test]
+fn paths_expressions_and_values_are_read() {
+    check(
+        "  eventTypePath: 'a['
+  mappings:
+    - {name: a, eventType: t, when: '1 +', action: {usersDelete: {id: {path: '$.userId'}}}}
+    - {name: b, eventType: t, action: {usersDelete: {id: {value: 12345678901234567890123}}}}
+    - {name: c, eventType: t, action: {usersDelete: {id: {path: preprocess.gone}}}}
+",
+        &[
+            (
+                "spec.eventTypePath",
+                "`a[` is no path: at character 3, expected a quoted key, a number of at most 9 \
+                 digits, or `*`, found the end",
+            ),
+            ("spec.mappings[0].when", "`1 +` is no expression: at character 4, it ends too early"),
+            (
+                "spec.mappings[0].action.usersDelete.id.path",
+                "`$.userId` is no path: at character 1, no `$` stands for the event here: write \
+                 `properties.x`, not `$.properties.x` (a key `$` of the body is `body.$`)",
+            ),
+            (
+                "spec.mappings[1].action.usersDelete.id.value",
+                "has a number with more digits than are kept; write it as a string",
+            ),
+            (
+                "spec.mappings[2].action.usersDelete.id.path",
+                "reads `preprocess.gone`, which spec.preprocess does not define before it",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn literal_values_that_could_never_be_sent_are_refused() {
+    let action =
+        |action: &str| format!("  mappings: [{{name: a, eventType: t, action: {{{action}}}}}]\n");
+    check(
+        &action("usersDelete: {id: {value: null}}"),
+        &[("spec.mappings[0].action.usersDelete.id", "the value is null")],
+    );
+    check(
+        &action("workflowsTrigger: {workflow: w, recipients: {path: a}, data: {value: text}}"),
+        &[(
+            "spec.mappings[0].action.workflowsTrigger.data",
+            "the value is a string, expected an object",
+        )],
+    );
+}
+
+#[test]
+fn preprocess_values_are_defined_before_they_are_read() {
+    check(
+        "  preprocess:
+    - {name: a, expression: preprocess.b}
+    - {name: b, expression: preprocess.a}
+  idempotency: {keyPath: preprocess.c}
+",
+        &[
+            (
+                "spec.preprocess[0].expression",
+                "reads `preprocess.b`, which spec.preprocess does not define before it",
+            ),
+            (
+                "spec.idempotency.keyPath",
+                "reads `preprocess.c`, which spec.preprocess does not define before it; it defines \
+                 a and b",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn manifests_and_the_domain_know_the_same_actions_and_fields() {
+    let crd = serde_json::to_value(crate::crd()).unwrap();
+    let action = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/mappings\
+                  /items/properties/action/properties";
+    let fields = |names: Vec<&str>| -> BTreeSet<String> {
+        names.into_iter().map(crate::action::snake_case).collect()
+    };
+    let in_manifests: BTreeMap<String, [BTreeSet<String>; 2]> = crd
+        .pointer(action)
+        .unwrap()
+        .as_object()
+        .unwrap()
+        .iter()
+        .map(|(name, schema)| {
+            let all = schema["properties"].as_object().unwrap().keys().map(String::as_str);
+            let required = schema["required"].as_array().unwrap().iter();
+            let required = required.filter_map(serde_json::Value::as_str).collect();
+            (crate::action::snake_case(name), [fields(all.collect()), fields(required)])
+        })
+        .collect();
+    let in_the_domain: BTreeMap<String, [BTreeSet<String>; 2]> = ActionType::ALL
+        .iter()
+        .map(|kind| {
+            let all = kind.fields().iter();
+            let required = kind.fields().iter().filter(|it| it.required);
+            let names = [all.map(|it| it.name).collect(), required.map(|it| it.name).collect()];
+            (kind.as_str().to_owned(), names.map(fields))
+        })
+        .collect();
+    assert_eq!(in_manifests, in_the_domain);
+}
+
+#[test]
+fn no_secret_is_printed() {
+    let text = format!("{:?}", compiled(VERIFIED));
+    assert!(!text.contains("first") && !text.contains("102, 105"), "{text}");
+}
