@@ -1,0 +1,126 @@
+//! Answers people's questions about sources and events. [`request`] parses what they ask,
+//! [`scan`] and [`tail`] are the two long answers, [`present`] turns log entries into wire types.
+
+mod present;
+mod request;
+mod scan;
+mod tail;
+
+use std::{pin::Pin, sync::Arc};
+
+use segment_source_proto::admin::v1::{
+    GetEventRequest, GetEventResponse, ListEventsRequest, ListEventsResponse, ListSourcesRequest,
+    ListSourcesResponse, RehearseRequest, RehearseResponse, SourceSummary, TailEventsRequest,
+    TailEventsResponse,
+    admin_server::{Admin, AdminServer},
+};
+use segment_source_store::embedded::Store;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
+
+use crate::{MAX_MESSAGE, Source, Sources, rehearse, status};
+
+/// The `Admin` service. Cheap to clone.
+#[derive(Clone)]
+pub struct AdminService {
+    store: Store,
+    sources: watch::Receiver<Arc<Sources>>,
+    draining: CancellationToken,
+}
+
+type Answers<T> = Pin<Box<dyn futures_core::Stream<Item = Result<T, Status>> + Send>>;
+
+impl AdminService {
+    /// Once `draining` is cancelled, scans and tails end with UNAVAILABLE.
+    #[must_use]
+    pub fn new(
+        store: Store,
+        sources: watch::Receiver<Arc<Sources>>,
+        draining: CancellationToken,
+    ) -> Self {
+        Self { store, sources, draining }
+    }
+
+    /// The service for a tonic server, with room for rehearsing the largest event.
+    #[must_use]
+    pub fn into_server(self) -> AdminServer<Self> {
+        AdminServer::new(self).max_decoding_message_size(MAX_MESSAGE)
+    }
+}
+
+#[tonic::async_trait]
+impl Admin for AdminService {
+    type ListEventsStream = Answers<ListEventsResponse>;
+    type TailEventsStream = Answers<TailEventsResponse>;
+
+    async fn list_sources(
+        &self,
+        _: Request<ListSourcesRequest>,
+    ) -> Result<Response<ListSourcesResponse>, Status> {
+        let sources = self.sources.borrow().clone();
+        let mut sources: Vec<&Arc<Source>> = sources.sources.values().collect();
+        sources.sort_by_key(|source| source.id());
+        let sources = sources.into_iter().map(|source| summary(source)).collect();
+        Ok(Response::new(ListSourcesResponse { sources }))
+    }
+
+    async fn list_events(
+        &self,
+        request: Request<ListEventsRequest>,
+    ) -> Result<Response<Self::ListEventsStream>, Status> {
+        let search = request::Search::parse(request.into_inner())?;
+        let configured = self.sources.borrow().sources.contains_key(&search.range.source);
+        let scan = scan::Scan::new(self.store.clone(), search, configured, self.draining.clone());
+        Ok(Response::new(Box::pin(scan.answers())))
+    }
+
+    async fn get_event(
+        &self,
+        request: Request<GetEventRequest>,
+    ) -> Result<Response<GetEventResponse>, Status> {
+        let id = request::event_id("event_id", &request.into_inner().event_id)?;
+        let entry = self.store.event(id).await.map_err(|error| status::store(&error))?;
+        let entry = entry.ok_or_else(|| status::no_such_event(&id.to_string()))?;
+        Ok(Response::new(present::event(entry)))
+    }
+
+    async fn tail_events(
+        &self,
+        request: Request<TailEventsRequest>,
+    ) -> Result<Response<Self::TailEventsStream>, Status> {
+        let request = request.into_inner();
+        let source = request::source(&request.namespace, &request.name)?;
+        let configured = self.sources.borrow().sources.contains_key(&source);
+        let store = self.store.clone();
+        let tail = tail::Tail::start(store, source, configured, self.draining.clone()).await?;
+        Ok(Response::new(Box::pin(tail.answers())))
+    }
+
+    async fn rehearse(
+        &self,
+        request: Request<RehearseRequest>,
+    ) -> Result<Response<RehearseResponse>, Status> {
+        let request = request.into_inner();
+        let id = request::source(&request.namespace, &request.name)?;
+        let source = self.sources.borrow().sources.get(&id).cloned();
+        let source = source.ok_or_else(|| status::no_such_source(&id))?;
+        let headers: Vec<(String, String)> =
+            request.headers.into_iter().map(|header| (header.name, header.value)).collect();
+        let rehearsal =
+            tokio::task::spawn_blocking(move || rehearse(&source, request.body, &headers));
+        let rehearsed = rehearsal.await;
+        rehearsed.map(Response::new).map_err(|_| status::internal("the rehearsal did not end"))
+    }
+}
+
+fn summary(source: &Source) -> SourceSummary {
+    SourceSummary {
+        namespace: source.id.namespace().to_owned(),
+        name: source.id.name().to_owned(),
+        generation: source.generation,
+        mappings: u32::try_from(source.mappings.iter().count()).unwrap_or(u32::MAX),
+        destinations: source.destinations.clone(),
+        delivery_suspended: source.delivery_suspended,
+    }
+}

@@ -1,0 +1,91 @@
+//! One turn of one source: its oldest unplanned events are read, rendered and written back.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use segment_source_core::event::{Event, EventId};
+use segment_source_store::{PlannedEvent, StoreError, embedded::Store};
+
+use super::render::render;
+use crate::{Source, metrics::PlanMetrics};
+
+/// So many events are planned in one turn, at the most.
+const EVENTS: usize = 256;
+
+pub(super) struct Turn {
+    pub(super) store: Store,
+    /// The newest configuration at the turn's begin.
+    pub(super) source: Arc<Source>,
+    pub(super) metrics: PlanMetrics,
+}
+
+/// How a turn ends.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum TurnEnd {
+    /// There was nothing to plan.
+    Nothing,
+    /// Some events were planned; there may be more.
+    Planned,
+    /// Nothing was planned; the same events come again.
+    Failed(String),
+}
+
+impl Turn {
+    pub(super) async fn run(self) -> TurnEnd {
+        match self.plan().await {
+            Ok(0) => TurnEnd::Nothing,
+            Ok(_) => TurnEnd::Planned,
+            Err(error) => TurnEnd::Failed(error),
+        }
+    }
+
+    /// How many events were planned.
+    async fn plan(&self) -> Result<usize, String> {
+        let said = |error: StoreError| error.to_string();
+        let id = self.source.id();
+        let events = self.store.unplanned(id, EVENTS).await.map_err(said)?;
+        let Some((oldest, _)) = events.first() else { return Ok(0) };
+        let oldest = Duration::from_millis(oldest.millis);
+        let planned = self.render(events).await?;
+        let summary = Summary::of(&planned);
+        self.store.plan(id, planned).await.map_err(said)?;
+        summary.count(&self.metrics);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.metrics.delay(now.saturating_sub(oldest));
+        Ok(summary.events)
+    }
+
+    /// On a blocking thread: expressions and large bodies take their time.
+    async fn render(&self, events: Vec<(EventId, Event)>) -> Result<Vec<PlannedEvent>, String> {
+        let source = self.source.clone();
+        let render = move || events.iter().map(|(id, event)| render(&source, *id, event)).collect();
+        let rendered = tokio::task::spawn_blocking(render).await;
+        rendered.map_err(|error| format!("rendering did not end: {error}"))
+    }
+}
+
+/// What is counted once a plan is durable.
+struct Summary {
+    events: usize,
+    /// Action type, and whether it could be rendered.
+    actions: Vec<(&'static str, bool)>,
+}
+
+impl Summary {
+    fn of(planned: &[PlannedEvent]) -> Self {
+        let actions = planned.iter().flat_map(|event| &event.actions);
+        Self {
+            events: planned.len(),
+            actions: actions.map(|a| (a.action_type, a.rendered.is_ok())).collect(),
+        }
+    }
+
+    fn count(&self, metrics: &PlanMetrics) {
+        metrics.events.inc_by(u64::try_from(self.events).unwrap_or(u64::MAX));
+        for (action_type, rendered) in &self.actions {
+            metrics.action(action_type, *rendered);
+        }
+    }
+}
