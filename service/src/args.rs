@@ -1,0 +1,264 @@
+//! The command line: every command and the flags of `serve`. Flags of the other commands are
+//! beside their code, in [`crate::cli`].
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, builder::BoolishValueParser};
+
+use crate::{
+    cli::{actions, demo, events, rehearse, send, validate},
+    net::{Address, parse_duration},
+};
+
+/// Open, self-hosted Segment source: verified webhooks become durable actions.
+#[derive(Debug, Parser)]
+#[command(name = "segment-source", version, propagate_version = true)]
+pub struct Args {
+    /// How commands print what they found.
+    #[arg(long, value_enum, global = true, default_value = "text", env = "SEGMENT_SOURCE_OUTPUT")]
+    pub output: Output,
+    /// What is logged, and how.
+    #[command(flatten)]
+    pub log: Log,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// How commands print what they found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Text,
+    /// For programs: one JSON value a line.
+    Json,
+}
+
+/// What is logged, and how. Logs go to standard error.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct Log {
+    /// Log filter, such as `info`, `debug` or `info,segment_source_edge=debug`. Default: `info`
+    /// for `serve`, `warn` for the other commands.
+    #[arg(long = "log", value_name = "FILTER", global = true, env = "SEGMENT_SOURCE_LOG")]
+    pub filter: Option<String>,
+    /// Form of log lines.
+    #[arg(
+        long = "log-format",
+        value_enum,
+        global = true,
+        default_value = "text",
+        env = "SEGMENT_SOURCE_LOG_FORMAT"
+    )]
+    pub format: LogFormat,
+}
+
+/// Form of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// A first look: starts everything in a folder of its own, sends a few signed events, shows
+    /// what happened to them, and keeps serving.
+    Demo(demo::Args),
+    /// Receives webhooks (edge), stores and plans them (ingest), or both in one process.
+    Serve(Serve),
+    /// Checks manifests; exit code 1 and file, field and reason for each mistake.
+    Validate(validate::Args),
+    /// What would this event do? Stores and sends nothing.
+    Rehearse(rehearse::Args),
+    /// Signs events as Segment does and posts them.
+    Send(send::Args),
+    /// Reads the event log of a running server.
+    #[command(subcommand)]
+    Events(events::Command),
+    /// Reads actions from a queue destination of a running server.
+    #[command(subcommand)]
+    Actions(actions::Command),
+}
+
+impl Command {
+    /// The log filter used when none is given.
+    #[must_use]
+    pub fn default_log_filter(&self) -> &'static str {
+        match self {
+            // The engine tells of every table it writes.
+            Self::Serve(_) => "info,fjall=warn,lsm_tree=warn",
+            _ => "warn",
+        }
+    }
+}
+
+/// Which parts run in this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Role {
+    /// Edge and ingest, joined by an in-memory connection.
+    All,
+    /// Verifies webhooks and hands them to an ingest (`--ingest`).
+    Edge,
+    /// Stores, plans and serves events; has the store.
+    Ingest,
+}
+
+impl Role {
+    /// As it is written.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Edge => "edge",
+            Self::Ingest => "ingest",
+        }
+    }
+
+    /// Whether this process receives webhooks.
+    #[must_use]
+    pub fn has_edge(self) -> bool {
+        matches!(self, Self::All | Self::Edge)
+    }
+
+    /// Whether this process has the store.
+    #[must_use]
+    pub fn has_ingest(self) -> bool {
+        matches!(self, Self::All | Self::Ingest)
+    }
+}
+
+/// Flags of `serve`.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct Serve {
+    /// Which parts run in this process.
+    #[arg(long, value_enum, default_value = "all", env = "SEGMENT_SOURCE_ROLE")]
+    pub role: Role,
+    /// Folder of SegmentSource and Secret manifests; changes apply at once.
+    #[arg(long, value_name = "DIR", default_value = "./sources", env = "SEGMENT_SOURCE_CONFIG")]
+    pub config: PathBuf,
+    /// Folder of the embedded store; created when missing.
+    #[arg(long, value_name = "DIR", default_value = "./data", env = "SEGMENT_SOURCE_STORE")]
+    pub store: PathBuf,
+    /// Where the last good configuration is kept. Default: `cache` inside the store's folder.
+    #[arg(long, value_name = "DIR", env = "SEGMENT_SOURCE_CACHE")]
+    pub cache: Option<PathBuf>,
+    /// Listens for webhooks (roles all, edge).
+    #[arg(
+        long,
+        value_name = "ADDR",
+        default_value = "127.0.0.1:8080",
+        env = "SEGMENT_SOURCE_HTTP"
+    )]
+    pub http: Address,
+    /// Listens for gRPC: Ingest, Queue, Admin (roles all, ingest). Whoever can reach it can read
+    /// events and submit them as verified.
+    #[arg(
+        long,
+        value_name = "ADDR",
+        default_value = "127.0.0.1:9090",
+        env = "SEGMENT_SOURCE_GRPC"
+    )]
+    pub grpc: Address,
+    /// Listens for /live, /ready and /metrics.
+    #[arg(
+        long,
+        value_name = "ADDR",
+        default_value = "127.0.0.1:9091",
+        env = "SEGMENT_SOURCE_ADMIN"
+    )]
+    pub admin: Address,
+    /// gRPC address of the ingest (role edge).
+    #[arg(
+        long,
+        value_name = "ADDR",
+        required_if_eq("role", "edge"),
+        env = "SEGMENT_SOURCE_INGEST"
+    )]
+    pub ingest: Option<Address>,
+    /// Allows gRPC without TLS beyond this machine. Only for networks where every participant is
+    /// trusted.
+    #[arg(
+        long,
+        env = "SEGMENT_SOURCE_INSECURE_PLAINTEXT",
+        value_parser = BoolishValueParser::new()
+    )]
+    pub insecure_plaintext: bool,
+    /// How long a stop may take at the most; a second signal ends at once.
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "25s",
+        value_parser = parse_duration,
+        env = "SEGMENT_SOURCE_DRAIN"
+    )]
+    pub drain: Duration,
+}
+
+impl Serve {
+    /// Where the last good configuration is kept.
+    #[must_use]
+    pub fn cache_dir(&self) -> PathBuf {
+        self.cache.clone().unwrap_or_else(|| self.store.join("cache"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::{Args, Command, Role, Serve};
+
+    fn serve(flags: &[&str]) -> Result<Serve, String> {
+        let line = ["segment-source", "serve"].iter().chain(flags);
+        match Args::try_parse_from(line).map_err(|error| error.to_string())?.command {
+            Command::Serve(serve) => Ok(serve),
+            other => Err(format!("{other:?}")),
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_of_serve_is_an_environment_variable_too() {
+        let command = Args::command();
+        let serve = command.find_subcommand("serve").unwrap();
+        for argument in serve.get_arguments() {
+            let Some(long) =
+                argument.get_long().filter(|long| !matches!(*long, "help" | "version"))
+            else {
+                continue;
+            };
+            let expected = format!("SEGMENT_SOURCE_{}", long.replace('-', "_").to_uppercase());
+            let found = argument.get_env().map(|env| env.to_string_lossy().into_owned());
+            assert_eq!(found, Some(expected), "--{long}");
+        }
+    }
+
+    #[test]
+    fn the_defaults_are_the_documented_ones() {
+        let args = serve(&[]).unwrap();
+        assert_eq!(args.role, Role::All);
+        assert_eq!(
+            (args.http.to_string(), args.grpc.to_string(), args.admin.to_string()),
+            ("127.0.0.1:8080".into(), "127.0.0.1:9090".into(), "127.0.0.1:9091".into())
+        );
+        assert_eq!(args.config.to_str(), Some("./sources"));
+        assert_eq!(args.store.to_str(), Some("./data"));
+        assert_eq!(args.cache_dir().to_str(), Some("./data/cache"));
+        assert!(!args.insecure_plaintext);
+        assert_eq!(args.drain.as_secs(), 25);
+    }
+
+    #[test]
+    fn an_edge_needs_its_ingest() {
+        assert!(serve(&["--role", "edge"]).unwrap_err().contains("--ingest"));
+        let edge = serve(&["--role", "edge", "--ingest", "127.0.0.1:9090"]).unwrap();
+        assert_eq!(edge.ingest.unwrap().to_string(), "127.0.0.1:9090");
+    }
+}

@@ -1,0 +1,238 @@
+//! `events list`: searches the log, newest first, with progress while it reads.
+
+use std::{
+    io::{IsTerminal, stderr},
+    time::Duration,
+};
+
+use clap::{Args as ClapArgs, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+use jiff::{SignedDuration, Timestamp};
+use prost_types::Timestamp as WireTimestamp;
+use segment_source_core::source::SourceId;
+use segment_source_proto::admin::v1::{
+    EventFilter, ListEventsRequest, Outcome, Progress, list_events_response::Response,
+};
+
+use crate::{
+    args::Output,
+    cli::{
+        client::{self, Server, explain},
+        print,
+        view::{self, EventView},
+    },
+};
+
+/// The most one request may ask for.
+const PAGE: u32 = 1000;
+
+/// Flags of `events list`.
+#[derive(Debug, ClapArgs)]
+pub struct List {
+    #[command(flatten)]
+    server: Server,
+    /// The source; may be left out when the server has one only.
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    source: Option<SourceId>,
+    /// Only this event type, such as `track/user-signed-up`.
+    #[arg(long = "type", value_name = "EVENT_TYPE")]
+    event_type: Option<String>,
+    /// Only this idempotency key; for Segment the messageId.
+    #[arg(long)]
+    key: Option<String>,
+    /// Only this user: userId or anonymousId.
+    #[arg(long)]
+    user: Option<String>,
+    /// Only events that ended so.
+    #[arg(long, value_enum)]
+    outcome: Option<OutcomeFilter>,
+    /// Accepted at or after: a time, or how long ago (`90m`, `2d`).
+    #[arg(long, value_name = "TIME", value_parser = parse_moment)]
+    since: Option<Timestamp>,
+    /// Accepted before: a time, or how long ago.
+    #[arg(long, value_name = "TIME", value_parser = parse_moment)]
+    until: Option<Timestamp>,
+    /// How many at the most.
+    #[arg(long, value_name = "N", default_value = "50", value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
+    /// Continue below this event.
+    #[arg(long, value_name = "EVENT_ID", default_value = "")]
+    before: String,
+}
+
+/// How an event ended, or where it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum OutcomeFilter {
+    /// Actions not yet rendered.
+    Waiting,
+    /// No mapping matched.
+    NoAction,
+    /// A repeat of an earlier event.
+    Duplicate,
+    /// Authentic, but not JSON or without an event type.
+    Unmappable,
+    /// At least one action waits, none failed.
+    Pending,
+    /// Every action was delivered.
+    Delivered,
+    /// At least one action failed or is a dead letter.
+    Failed,
+}
+
+impl From<OutcomeFilter> for Outcome {
+    fn from(filter: OutcomeFilter) -> Self {
+        match filter {
+            OutcomeFilter::Waiting => Self::Waiting,
+            OutcomeFilter::NoAction => Self::NoAction,
+            OutcomeFilter::Duplicate => Self::Duplicate,
+            OutcomeFilter::Unmappable => Self::Unmappable,
+            OutcomeFilter::Pending => Self::Pending,
+            OutcomeFilter::Delivered => Self::Delivered,
+            OutcomeFilter::Failed => Self::Failed,
+        }
+    }
+}
+
+/// A point in time (RFC 3339), or a duration before now.
+fn parse_moment(text: &str) -> Result<Timestamp, String> {
+    if let Ok(time) = text.parse::<Timestamp>() {
+        return Ok(time);
+    }
+    // `d` is not among the units of a fixed length for the parser, but means 24 h to everyone.
+    let ago = match text.strip_suffix('d').map(str::parse::<i64>) {
+        Some(Ok(days)) => days.checked_mul(24).map(SignedDuration::from_hours),
+        _ => text.parse::<SignedDuration>().ok(),
+    };
+    ago.and_then(|ago| Timestamp::now().checked_sub(ago.abs()).ok()).ok_or_else(|| {
+        format!("`{text}` is neither a time (2026-01-31T12:00:00Z) nor how long ago (90m, 2d)")
+    })
+}
+
+fn wire(time: Timestamp) -> WireTimestamp {
+    WireTimestamp { seconds: time.as_second(), nanos: time.subsec_nanosecond() }
+}
+
+/// Asks page by page. Text waits for all rows, so that they can be aligned; JSON does not wait.
+pub(super) async fn run(args: List, output: Output) -> anyhow::Result<()> {
+    let source = client::named_or_only(args.source.clone(), &args.server).await?;
+    let mut admin = args.server.admin().await?;
+    let mut search = Search { spinner: spinner(), found: Vec::new(), output };
+    let (mut left, mut before) = (args.limit, args.before.clone());
+    while left > 0 {
+        let limit = left.min(PAGE);
+        let request = ListEventsRequest {
+            namespace: source.namespace().to_owned(),
+            name: source.name().to_owned(),
+            filter: Some(args.filter()),
+            limit,
+            before,
+        };
+        let mut responses = admin.list_events(request).await.map_err(explain)?.into_inner();
+        let (mut page, mut last) = (0, String::new());
+        while let Some(response) = responses.message().await.map_err(explain)? {
+            match response.response {
+                Some(Response::Event(event)) => {
+                    page += 1;
+                    last.clone_from(&event.event_id);
+                    search.found(event.into())?;
+                }
+                Some(Response::Progress(progress)) => search.progress(&progress),
+                None => {}
+            }
+        }
+        if page < limit {
+            break;
+        }
+        left -= limit;
+        before = last;
+    }
+    search.finish(&source)
+}
+
+impl List {
+    fn filter(&self) -> EventFilter {
+        let text = |given: &Option<String>| given.clone().unwrap_or_default();
+        EventFilter {
+            event_type: text(&self.event_type),
+            key: text(&self.key),
+            user: text(&self.user),
+            outcome: self.outcome.map_or(Outcome::Unspecified, Outcome::from).into(),
+            since: self.since.map(wire),
+            until: self.until.map(wire),
+        }
+    }
+}
+
+/// What was found so far.
+struct Search {
+    spinner: ProgressBar,
+    found: Vec<EventView>,
+    output: Output,
+}
+
+/// Shows itself on standard error once a search takes longer than a moment.
+fn spinner() -> ProgressBar {
+    if !stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let spinner = ProgressBar::new_spinner().with_style(ProgressStyle::default_spinner());
+    spinner.enable_steady_tick(Duration::from_millis(200));
+    spinner
+}
+
+impl Search {
+    fn found(&mut self, event: EventView) -> anyhow::Result<()> {
+        match self.output {
+            Output::Json => self.spinner.suspend(|| print::json(&event))?,
+            Output::Text => self.found.push(event),
+        }
+        Ok(())
+    }
+
+    fn progress(&self, progress: &Progress) {
+        self.spinner.set_message(format!(
+            "{} entries read, back to {}",
+            progress.scanned,
+            view::time(progress.reached.as_ref())
+        ));
+    }
+
+    fn finish(self, source: &SourceId) -> anyhow::Result<()> {
+        self.spinner.finish_and_clear();
+        match self.output {
+            Output::Json => {}
+            Output::Text if self.found.is_empty() => {
+                print::line(&format!("no event of {source} matches"))?;
+            }
+            Output::Text => {
+                print::line(&print::table(&super::HEADER, self.found.iter().map(super::row)))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::{SignedDuration, Timestamp};
+
+    use super::parse_moment;
+
+    #[test]
+    fn moments_are_times_or_how_long_ago() {
+        assert_eq!(
+            parse_moment("2026-01-31T12:00:00Z"),
+            Ok("2026-01-31T12:00:00Z".parse::<Timestamp>().unwrap())
+        );
+        for (text, ago) in
+            [("90m", SignedDuration::from_mins(90)), ("2d", SignedDuration::from_hours(48))]
+        {
+            let earliest = Timestamp::now() - ago;
+            let moment = parse_moment(text).unwrap();
+            assert!(moment >= earliest && moment <= Timestamp::now() - ago, "{text}");
+        }
+        for bad in ["", "yesterday", "12"] {
+            assert!(parse_moment(bad).is_err(), "{bad} was taken");
+        }
+    }
+}

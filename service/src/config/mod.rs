@@ -1,0 +1,78 @@
+//! Configuration from a folder of manifests: what a role may rely on, and the way there. The folder
+//! is read (`files`), kept at its last good state (`keeper`), watched (`watch`, `folder`) and
+//! turned into the tables of the roles (`live`). The meaning of a manifest is the crds crate's.
+
+mod files;
+mod findings;
+mod folder;
+mod keeper;
+mod live;
+mod memory;
+#[cfg(test)]
+mod tests;
+mod watch;
+
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+use segment_source_core::source::SourceId;
+use segment_source_proto::config::v1 as wire;
+use segment_source_store::{Millis, system_clock};
+
+pub use findings::{Finding, Severity};
+pub use folder::{Folder, Settings};
+pub use live::{Live, Publisher, publish};
+
+/// For how long a removed source is answered 503 instead of 404: an hour.
+pub const REMOVED_FOR: Millis = 60 * 60 * 1000;
+
+/// All that is known of all sources at one moment.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Snapshot {
+    /// Whether `sources` is complete. While it is not, a source that is not in it may exist.
+    pub synced: bool,
+    /// By identity.
+    pub sources: BTreeMap<SourceId, State>,
+}
+
+/// What is known of one source.
+#[derive(Clone, Debug, PartialEq)]
+pub enum State {
+    /// Its newest good configuration.
+    Loaded(Arc<wire::Source>),
+    /// It exists, but has never been right.
+    NotLoaded {
+        /// What is wrong, for people.
+        reason: String,
+    },
+    /// It was removed less than [`REMOVED_FOR`] ago.
+    RecentlyRemoved,
+}
+
+/// Reads a folder and goes on following it; see [`Folder`].
+///
+/// # Errors
+/// Never now: a folder that cannot be read is reported and read again. The result leaves room for
+/// other providers of configuration.
+pub fn follow(folder: &Path, cache: &Path) -> anyhow::Result<Folder> {
+    Ok(Folder::open(Settings::new(folder, cache), system_clock()))
+}
+
+/// Reads a folder once, for commands that need no server: its sources, and everything that is wrong
+/// with it.
+#[must_use]
+pub fn read(folder: &Path) -> (Snapshot, Vec<Finding>) {
+    let pass = keeper::Keeper::default().apply(files::look(folder).listing, system_clock()());
+    (pass.snapshot, pass.findings)
+}
+
+/// Checks these files as if they were a folder of their own; gives the number of sources that are
+/// right, and everything that is wrong.
+#[must_use]
+pub fn check(files: &[std::path::PathBuf]) -> (usize, Vec<Finding>) {
+    let read = files.iter().map(|file| (file.display().to_string(), files::read(file)));
+    let pass = keeper::Keeper::default().apply(Ok(read.collect()), system_clock()());
+    let loaded = |state: &&State| matches!(state, State::Loaded(_));
+    // Nothing is served here.
+    let findings = pass.findings.into_iter().map(|it| Finding { consequence: None, ..it });
+    (pass.snapshot.sources.values().filter(loaded).count(), findings.collect())
+}

@@ -1,0 +1,11 @@
+//! Composition: the command line, and the wiring of roles into one process. What a role does lives
+//! in its own crate.
+
+pub mod args;
+pub mod cli;
+pub mod config;
+pub mod health;
+pub mod metrics;
+pub mod net;
+pub mod serve;
+pub mod telemetry;

@@ -1,0 +1,299 @@
+//! One process: its sockets, its parts and how they are joined. [`start`] is the table of contents;
+//! what a part does lives in its own crate.
+
+mod connection;
+mod grpc;
+mod listeners;
+mod reach;
+mod signals;
+mod tasks;
+
+use std::{
+    collections::BTreeSet,
+    process::ExitCode,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use anyhow::Context;
+use prometheus_client::registry::Registry;
+use segment_source_destinations::queue::QueueService;
+use segment_source_edge::{Edge, Settings};
+use segment_source_ingest::{AdminService, IngestService, Planner};
+use segment_source_store::{
+    embedded::{Options, Store},
+    system_clock,
+};
+use tokio::{net::TcpListener, sync::watch, task::spawn_blocking};
+use tonic::transport::Channel;
+use tracing::{error, info, warn};
+
+use self::{
+    connection::Incoming,
+    listeners::Listeners,
+    tasks::{Stage, Tasks},
+};
+pub use self::{listeners::Addresses, signals::Signals};
+use crate::{
+    args::{Role, Serve},
+    config::{self, Live},
+    health::{Pages, Readiness},
+    metrics,
+};
+
+/// Serves until a signal; the log says why when it cannot.
+///
+/// # Errors
+/// When the system refuses signal handlers.
+pub async fn run(args: Serve) -> anyhow::Result<ExitCode> {
+    let mut signals = Signals::listen().context("cannot handle signals")?;
+    let started = tokio::select! {
+        started = start(&args) => started,
+        signal = signals.next() => {
+            info!(signal, "ended before everything was started");
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
+    let served = match started {
+        Ok(running) => running.until_signal(signals).await,
+        Err(error) => Err(error),
+    };
+    Ok(match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    })
+}
+
+/// A process that serves.
+#[derive(Debug)]
+pub(crate) struct Running {
+    tasks: Tasks,
+    addresses: Addresses,
+    readiness: Readiness,
+    drain: Duration,
+}
+
+/// Binds, opens, joins and starts what the role needs.
+///
+/// # Errors
+/// Says what is in the way (an address, the store's folder, the configuration) and what to do.
+pub(crate) async fn start(args: &Serve) -> anyhow::Result<Running> {
+    let listeners = Listeners::bind(args).await?;
+    let addresses = listeners.addresses()?;
+    let mut parts = Parts::new(listeners.admin);
+    let live = parts.follow_configuration(args).await?;
+    let to_ingest = match args.role {
+        Role::Edge => Some(parts.reach_ingest(args)?),
+        Role::Ingest => {
+            parts.open_ingest(args, &live, None, listeners.grpc).await?;
+            None
+        }
+        Role::All => {
+            let (channel, incoming) = connection::in_memory();
+            parts.open_ingest(args, &live, Some(incoming), listeners.grpc).await?;
+            Some(channel)
+        }
+    };
+    if let (Some(channel), Some(http)) = (to_ingest, listeners.http) {
+        parts.serve_edge(args, &live, channel, http);
+    }
+    announce(args.role, addresses);
+    Ok(parts.running(addresses, args.drain))
+}
+
+/// The one line that says where the process listens; programs read it.
+fn announce(role: Role, addresses: Addresses) {
+    let text = |address: Option<std::net::SocketAddr>| {
+        address.map(|address| address.to_string()).unwrap_or_default()
+    };
+    info!(
+        role = role.name(),
+        http = text(addresses.http),
+        grpc = text(addresses.grpc),
+        admin = addresses.admin.to_string(),
+        "listening"
+    );
+}
+
+/// What a process is put together from.
+struct Parts {
+    tasks: Tasks,
+    readiness: Readiness,
+    registry: Registry,
+    /// Where the pages find the registry once it is complete.
+    published: Arc<OnceLock<Registry>>,
+}
+
+impl Parts {
+    /// Answers health questions at once, whatever the rest takes.
+    fn new(admin: TcpListener) -> Self {
+        let (mut tasks, readiness) = (Tasks::default(), Readiness::default());
+        let published = Arc::new(OnceLock::new());
+        let pages = Pages::new(&readiness, published.clone());
+        let stop = tasks.stop_of(Stage::Health);
+        tasks.spawn(Stage::Health, "the health listener", async move {
+            Ok(pages.serve(admin, stop).await?)
+        });
+        Self { tasks, readiness, registry: metrics::registry(), published }
+    }
+}
+
+impl Parts {
+    /// Reads the folder of manifests and follows it; ready when all of it was read.
+    async fn follow_configuration(&mut self, args: &Serve) -> anyhow::Result<Live> {
+        let latch = self.readiness.latch("configuration");
+        let (folder, cache) = (args.config.clone(), args.cache_dir());
+        let folder = spawn_blocking(move || config::follow(&folder, &cache)).await??;
+        let (live, publisher) = config::publish(folder.snapshots());
+        let (mut applied, stop) = (live.edge.clone(), self.tasks.stop_of(Stage::Configuration));
+        self.tasks.spawn(Stage::Configuration, "the configuration", async move {
+            let ready = async {
+                if applied.wait_for(|sources| sources.synced).await.is_ok() {
+                    latch.set(true);
+                }
+            };
+            tokio::join!(folder.run(stop.clone()), publisher.run(stop), ready);
+            Ok(())
+        });
+        Ok(live)
+    }
+
+    /// A channel to the ingest elsewhere, and readiness that follows it.
+    fn reach_ingest(&mut self, args: &Serve) -> anyhow::Result<Channel> {
+        let ingest = args.ingest.as_ref().context("name the ingest with --ingest HOST:PORT")?;
+        let channel = connection::remote(ingest)?;
+        let latch = self.readiness.latch("ingest");
+        let stop = self.tasks.stop_of(Stage::Services);
+        let followed = reach::follow(channel.clone(), latch, stop);
+        self.tasks.spawn(Stage::Services, "the health watch of the ingest", async move {
+            followed.await;
+            Ok(())
+        });
+        Ok(channel)
+    }
+
+    /// Opens the store and starts everything that works with it.
+    async fn open_ingest(
+        &mut self,
+        args: &Serve,
+        live: &Live,
+        in_memory: Option<Incoming>,
+        grpc: Option<TcpListener>,
+    ) -> anyhow::Result<()> {
+        let latch = self.readiness.latch("store");
+        let store = open_store(args).await?;
+        latch.set(true);
+
+        let draining = self.tasks.stop_of(Stage::Services);
+        let (sources, registry) = (live.ingest.clone(), &mut self.registry);
+        let services = grpc::Services {
+            ingest: IngestService::new(store.clone(), sources.clone(), registry, draining.clone()),
+            queue: QueueService::new(
+                store.clone(),
+                live.queues.clone(),
+                registry,
+                draining.clone(),
+            ),
+            admin: AdminService::new(store.clone(), sources.clone(), draining.clone()),
+        };
+        let planner = Planner::new(store.clone(), sources, registry);
+
+        if let Some(incoming) = in_memory {
+            let ingest = services.ingest.clone();
+            let serving = grpc::serve_in_memory(ingest, incoming, draining.clone());
+            self.tasks.spawn(Stage::Services, "the in-memory ingest", serving);
+        }
+        if let Some(listener) = grpc {
+            let serving = services.serve(listener, self.readiness.watch(), draining);
+            self.tasks.spawn(Stage::Services, "the gRPC listener", serving);
+        }
+        let stop = self.tasks.stop_of(Stage::Planner);
+        self.tasks.spawn(Stage::Planner, "the planner", async move {
+            planner.run(stop).await;
+            Ok(())
+        });
+        let stop = self.tasks.stop_of(Stage::Store);
+        self.tasks.spawn(Stage::Store, "the store", async move {
+            stop.cancelled().await;
+            store.close().await;
+            Ok(())
+        });
+        Ok(())
+    }
+
+    /// Takes webhooks and hands them to the channel.
+    fn serve_edge(&mut self, args: &Serve, live: &Live, to_ingest: Channel, http: TcpListener) {
+        // Less than the half that its stage may take.
+        let settings = Settings { drain: args.drain / 3, ..Settings::default() };
+        let edge = Edge::new(settings, live.edge.clone(), to_ingest, &mut self.registry);
+        let stop = self.tasks.stop_of(Stage::Edge);
+        self.tasks.spawn(Stage::Edge, "the webhook listener", async move {
+            Ok(edge.serve(http, stop).await?)
+        });
+    }
+
+    /// Everything was registered and started.
+    fn running(self, addresses: Addresses, drain: Duration) -> Running {
+        // Set once, here.
+        let _ = self.published.set(self.registry);
+        Running { tasks: self.tasks, readiness: self.readiness, addresses, drain }
+    }
+}
+
+/// Opening reads the journal, which may take a moment and blocks.
+async fn open_store(args: &Serve) -> anyhow::Result<Store> {
+    let folder = args.store.clone();
+    let options = Options::default();
+    spawn_blocking(move || Store::open(&folder, options, system_clock()))
+        .await?
+        .context("cannot open the store (--store)")
+}
+
+impl Running {
+    /// Where it listens.
+    pub(crate) fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// What is missing until it is ready.
+    pub(crate) fn readiness(&self) -> watch::Receiver<BTreeSet<&'static str>> {
+        self.readiness.watch()
+    }
+
+    /// Waits until a part ends, which none should, and says why.
+    pub(crate) async fn failed(&mut self) -> anyhow::Error {
+        self.tasks.failed().await
+    }
+
+    /// Serves until a signal, then ends in order.
+    ///
+    /// # Errors
+    /// When a part failed; the others have ended in order then, too.
+    pub(crate) async fn until_signal(mut self, mut signals: Signals) -> anyhow::Result<()> {
+        let failure = tokio::select! {
+            signal = signals.next() => {
+                info!(signal, "stopping; a second signal ends at once");
+                None
+            }
+            error = self.failed() => Some(error),
+        };
+        self.stop(&mut signals).await;
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// Ends every part in order, within the bound; at once when another signal comes.
+    pub(crate) async fn stop(mut self, signals: &mut Signals) {
+        // Held to the end: ready never comes back.
+        let _draining = self.readiness.latch("draining");
+        tokio::select! {
+            () = self.tasks.stop(self.drain) => info!("stopped"),
+            signal = signals.next_after_echo() => {
+                warn!(signal, "ended at once");
+                std::process::exit(130);
+            }
+        }
+    }
+}

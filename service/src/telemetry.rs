@@ -1,0 +1,25 @@
+//! Logging. Lines go to standard error, so that standard output belongs to the commands.
+
+use std::io::{IsTerminal, stderr};
+
+use anyhow::Context;
+use tracing_subscriber::EnvFilter;
+
+use crate::args::{Log, LogFormat};
+
+/// Starts logging for the whole process; call it once, first.
+///
+/// # Errors
+/// When the filter is none, or logging was started before.
+pub fn init(log: &Log, default_filter: &str) -> anyhow::Result<()> {
+    let filter = log.filter.as_deref().unwrap_or(default_filter);
+    let filter = EnvFilter::try_new(filter).with_context(|| {
+        format!("--log `{filter}` is no log filter, such as `info` or `info,segment_source=debug`")
+    })?;
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
+    match log.format {
+        LogFormat::Text => lines.with_ansi(stderr().is_terminal()).try_init(),
+        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+    }
+    .map_err(|error| anyhow::anyhow!("cannot start logging: {error}"))
+}
