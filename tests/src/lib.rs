@@ -1,1 +1,14 @@
-//! tests.
+//! The harness: everything a test needs to run the real program and talk to it over real sockets.
+//! It knows the program from outside only: its command line, its manifests, its wire.
+
+pub mod capture;
+pub mod command;
+pub mod http;
+pub mod manifest;
+pub mod powercut;
+pub mod process;
+pub mod read;
+pub mod server;
+pub mod sign;
+pub mod site;
+pub mod wait;

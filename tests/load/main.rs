@@ -1,0 +1,119 @@
+//! The benchmark: starts a server on a store of its own, puts load on it from this process, and
+//! prints what it did and what it cost. Bounded in time, loopback only; see `tests/README.md`.
+//! What one event is lives in [`event`], one connection in [`client`], the two kinds of load in
+//! [`run`], reading actions in [`consume`], printing in [`report`].
+
+mod client;
+mod consume;
+mod event;
+mod report;
+mod run;
+
+use std::{path::PathBuf, time::Instant};
+
+use clap::Parser;
+use segment_source_tests::{
+    manifest::{signing_secret, source},
+    process::{cpu_micros, memory, root},
+    server::Server,
+    site::Site,
+};
+use serde_json::json;
+
+use crate::{
+    report::{Report, Row},
+    run::{Load, Measured},
+};
+
+/// Measures segment-source on this machine, generator included.
+#[derive(Debug, Parser)]
+#[command(name = "load")]
+struct Args {
+    /// Seconds of each measurement: 1 to 60.
+    #[arg(long, default_value = "5", value_parser = clap::value_parser!(u64).range(1..=60))]
+    seconds: u64,
+    /// Connections: 1 to 1,024.
+    #[arg(long, default_value = "128", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    connections: u32,
+    /// Events per second of the open loop; default: half of what the closed loop reached.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=200_000))]
+    rate: Option<u64>,
+    /// Bytes of an event: 400 to 16,384.
+    #[arg(long, default_value = "1024", value_parser = clap::value_parser!(u32).range(400..=16_384))]
+    size: u32,
+    /// Folder for the store; it should be on a real disk. Default: the build's target folder.
+    #[arg(long)]
+    folder: Option<PathBuf>,
+    /// Prints JSON instead of a table.
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    // One thread: the generator leaves the other cores to the server.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let report = runtime.block_on(measure(&args))?;
+    report.print(args.json)?;
+    anyhow::ensure!(report.errors() == 0, "{} requests were not accepted", report.errors());
+    Ok(())
+}
+
+async fn measure(args: &Args) -> anyhow::Result<Report> {
+    let folder = args.folder.clone().unwrap_or_else(|| root().join("target"));
+    std::fs::create_dir_all(&folder)?;
+    let site = Site::inside(&folder);
+    let mapping = json!({"mappings": [{
+        "name": "orders",
+        "eventType": format!("track/{}", event::NAME),
+        "action": {"workflowsTrigger": {
+            "workflow": "order-completed",
+            "recipients": {"path": "body.userId"},
+            "data": {"path": "body.properties"},
+        }},
+    }]});
+    let sources = [signing_secret(), source("plain", json!({})), source("mapped", mapping)];
+    site.write("all.yaml", &sources);
+    let before = Instant::now();
+    let mut server = site.launch().flag("log", "warn,segment_source=info").start().await;
+    let ready = before.elapsed();
+    // Whatever start-up does afterwards.
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    let mut report = Report::new(ready, memory(server.pid()).0, args);
+
+    let load = |source: &'static str, rate: Option<u64>| Load {
+        address: server.http,
+        source,
+        connections: args.connections,
+        seconds: args.seconds,
+        size: args.size as usize,
+        rate,
+    };
+    let (one, plain, mapped) =
+        (Load { connections: 1, ..load("plain", None) }, load("plain", None), load("mapped", None));
+    report.add(measured("accept, 1 connection", &server, run::run(one)).await?);
+    let closed = measured("accept, closed loop", &server, run::run(plain)).await?;
+    let rate = args.rate.unwrap_or((closed.per_second / 2.0) as u64).max(1);
+    report.add(closed);
+    let open = load("plain", Some(rate));
+    report.add(measured(&format!("accept, open loop {rate}/s"), &server, run::run(open)).await?);
+    report.add(measured("accept + plan, closed loop", &server, run::run(mapped)).await?);
+    let consume = consume::run(&server, args.seconds);
+    report.add(measured("actions: consume + ack", &server, consume).await?);
+    report.peak_memory = memory(server.pid()).1;
+    server.terminate();
+    report.clean_exit = server.ended().await.success();
+    Ok(report)
+}
+
+/// Runs a load and adds what it cost the server.
+async fn measured(
+    name: &str,
+    server: &Server,
+    load: impl Future<Output = anyhow::Result<Measured>>,
+) -> anyhow::Result<Row> {
+    let pid = server.pid();
+    let cpu = cpu_micros(pid);
+    let measured = load.await?;
+    Ok(Row::new(name, measured, cpu_micros(pid) - cpu, memory(pid).0))
+}
