@@ -98,7 +98,7 @@ async fn events_wait_for_a_configuration_that_can_plan_them() {
         outcome(&ingest.event(&id).await)
     };
     assert_eq!(witnessed(2).await, Outcome::Waiting);
-    ingest.configure(&[witness.clone()]);
+    ingest.configure(std::slice::from_ref(&witness));
     assert_eq!(witnessed(3).await, Outcome::Waiting);
     ingest.configure(&[suspended, witness.clone()]);
     assert_eq!(witnessed(4).await, Outcome::Waiting);
