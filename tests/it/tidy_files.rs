@@ -74,7 +74,11 @@ fn every_file_is_reached_from_a_mod() {
         let folder = path.parent().expect("a folder");
         // What Cargo itself reads: crate roots, build scripts, integration tests.
         let package = folder.join("Cargo.toml").is_file() || folder.join("../Cargo.toml").is_file();
-        if package && (matches!(name, "lib" | "main" | "build") || folder.ends_with("tests")) {
+        let test = folder.join("../../Cargo.toml").is_file()
+            && folder.parent().is_some_and(|parent| parent.ends_with("tests"));
+        if package && (matches!(name, "lib" | "main" | "build") || folder.ends_with("tests"))
+            || test && name == "main"
+        {
             reached.insert(path.clone());
         }
         let inner = match name {
