@@ -5,6 +5,7 @@ mod read;
 mod value;
 mod write;
 
+pub(crate) use read::read_members;
 pub use read::{MAX_DEPTH, ReadError, read, replace_lone_surrogates};
 pub use value::Value;
 pub(crate) use write::Quoted;

@@ -32,12 +32,31 @@ pub enum ReadError {
 /// # Errors
 /// When the bytes are not JSON (a byte order mark is not), or nested too deep.
 pub fn read(bytes: &[u8]) -> Result<Value, ReadError> {
+    whole(bytes, |input, peek| value(input, peek, MAX_DEPTH))
+}
+
+/// Reads like [`read`], with the same errors, but keeps only the `wanted` members of an object:
+/// what is not kept costs a look at its bytes and no memory.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) fn read_members(bytes: &[u8], wanted: &[&str]) -> Result<Value, ReadError> {
+    whole(bytes, |input, peek| match peek {
+        Peek::Object => members(input, deeper(MAX_DEPTH)?, wanted),
+        other => value(input, other, MAX_DEPTH),
+    })
+}
+
+fn whole(
+    bytes: &[u8],
+    read: impl FnOnce(&mut Jiter<'_>, Peek) -> Result<Value, Fault>,
+) -> Result<Value, ReadError> {
     let bytes = replace_lone_surrogates(bytes);
     let mut input = Jiter::new(&bytes);
     let value = input
         .peek()
         .map_err(Fault::from)
-        .and_then(|peek| value(&mut input, peek, MAX_DEPTH))
+        .and_then(|peek| read(&mut input, peek))
         .and_then(|value| input.finish().map(|()| value).map_err(Fault::from));
     value.map_err(|fault| match fault {
         Fault::TooDeep => ReadError::TooDeep,
@@ -94,6 +113,60 @@ fn object(input: &mut Jiter<'_>, depth: usize) -> Result<Value, Fault> {
     Ok(Value::Object(map))
 }
 
+fn members(input: &mut Jiter<'_>, depth: usize, wanted: &[&str]) -> Result<Value, Fault> {
+    let mut map = IndexMap::with_capacity(wanted.len());
+    let mut next = input.known_object()?.map(|key| position(key, wanted));
+    while let Some(found) = next {
+        let peek = input.peek()?;
+        match found {
+            Some(at) => {
+                map.insert(wanted[at].to_owned(), value(input, peek, depth)?);
+            }
+            None => skip(input, peek, depth)?,
+        }
+        next = input.next_key()?.map(|key| position(key, wanted));
+    }
+    Ok(Value::Object(map))
+}
+
+fn position(key: &str, wanted: &[&str]) -> Option<usize> {
+    wanted.iter().position(|wanted| *wanted == key)
+}
+
+/// Passes over a value, as strictly as [`value`] reads one.
+fn skip(input: &mut Jiter<'_>, peek: Peek, depth: usize) -> Result<(), Fault> {
+    match peek {
+        Peek::Null => input.known_null()?,
+        Peek::True | Peek::False => {
+            input.known_bool(peek)?;
+        }
+        Peek::String => {
+            input.known_str()?;
+        }
+        Peek::Array => {
+            let depth = deeper(depth)?;
+            let mut next = input.known_array()?;
+            while let Some(peek) = next {
+                skip(input, peek, depth)?;
+                next = input.array_step()?;
+            }
+        }
+        Peek::Object => {
+            let depth = deeper(depth)?;
+            let mut next = input.known_object()?.is_some();
+            while next {
+                let peek = input.peek()?;
+                skip(input, peek, depth)?;
+                next = input.next_key()?.is_some();
+            }
+        }
+        _ => {
+            input.known_number_bytes(peek)?;
+        }
+    }
+    Ok(())
+}
+
 fn deeper(depth: usize) -> Result<usize, Fault> {
     depth.checked_sub(1).ok_or(Fault::TooDeep)
 }
@@ -143,10 +216,24 @@ fn surrogate(bytes: &[u8]) -> Option<Half> {
 
 #[cfg(test)]
 mod tests {
-    use super::{ReadError, read};
+    use super::{ReadError, Value, read, read_members};
 
     fn check(input: &str, output: &str) {
         assert_eq!(read(input.as_bytes()).unwrap().to_string(), output, "from {input}");
+        // Passing over reads just as much.
+        let wrapped = format!(r#"{{"skipped":{input},"kept":1}}"#);
+        let kept = read_members(wrapped.as_bytes(), &["kept"]).unwrap();
+        assert_eq!(kept.to_string(), r#"{"kept":1}"#, "from {wrapped}");
+    }
+
+    #[test]
+    fn only_wanted_members_are_kept() {
+        let members = |input: &str| read_members(input.as_bytes(), &["b", "a"]);
+        let kept = |input| members(input).unwrap().to_string();
+        assert_eq!(kept(r#"{"x":{"a":1},"a":[{}],"b":"y","a":2}"#), r#"{"a":2,"b":"y"}"#);
+        assert_eq!(kept("{}"), "{}");
+        assert_eq!(kept(r#"[{"a":1}]"#), r#"[{"a":1}]"#);
+        assert_eq!(members("7"), Ok(Value::Number("7".into())));
     }
 
     #[test]
@@ -186,5 +273,8 @@ mod tests {
         assert!(read(nested(128).as_bytes()).is_ok());
         assert_eq!(read(nested(129).as_bytes()), Err(ReadError::TooDeep));
         assert_eq!(read(nested(100_000).as_bytes()), Err(ReadError::TooDeep));
+        let skipped = |n| read_members(format!(r#"{{"a":{}}}"#, nested(n)).as_bytes(), &[]);
+        assert!(skipped(127).is_ok());
+        assert_eq!(skipped(128), Err(ReadError::TooDeep));
     }
 }

@@ -133,6 +133,13 @@ impl Mappings {
         self.0.iter()
     }
 
+    /// Whether there is a mapping, enabled or not, for this event type. If not, nothing about the
+    /// event has to be read to plan it.
+    #[must_use]
+    pub fn concern(&self, event_type: &str) -> bool {
+        self.iter().any(|mapping| mapping.event_type == event_type)
+    }
+
     /// What every mapping makes of an event, in the order in which they run. `covered` says
     /// whether a signature covers the event; where none does, actions of the types in
     /// `deny_uncovered` fail.

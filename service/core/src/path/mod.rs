@@ -86,6 +86,15 @@ impl Path {
         self.root == Root::Body
     }
 
+    /// The member of the event that it leads into; `None` when it needs the whole event, or none
+    /// of it.
+    pub(crate) fn member(&self) -> Option<&str> {
+        match (self.root, self.steps.first()) {
+            (Root::Body, Some(Step::Key(key))) => Some(key),
+            _ => None,
+        }
+    }
+
     /// Whether both may reach the same data in some event: one is equal to, or leads into, the
     /// other. `[*]` is taken for any index, an index from the front for any from the end.
     #[must_use]

@@ -13,13 +13,13 @@ use crate::Source;
 /// The event type is the one the event was accepted with, which is what the log shows and what its
 /// key was claimed under; `preprocess` and mappings are the configuration's.
 pub(super) fn render(source: &Source, id: EventId, event: &Event) -> PlannedEvent {
+    let (generation, actions) = (source.generation, Vec::new());
+    let mut planned = PlannedEvent { event: id, generation, notes: Vec::new(), actions };
+    if event.event_type.as_deref().is_some_and(|kind| !source.mappings.concern(kind)) {
+        return planned;
+    }
     let described = source.describer.describe(&event.body, &event.headers);
-    let mut planned = PlannedEvent {
-        event: id,
-        generation: source.generation,
-        notes: described.notes,
-        actions: Vec::new(),
-    };
+    planned.notes = described.notes;
     let (Some(document), Some(event_type)) = (&described.document, &event.event_type) else {
         let why = described.unmappable.or_else(|| event.unmappable.clone()).unwrap_or_default();
         note(&mut planned, "event", why);

@@ -13,7 +13,7 @@ use indexmap::{IndexMap, map::Entry};
 use super::{Document, words::what_is};
 use crate::{
     expression::{Expression, Scope},
-    json::{self, Value},
+    json::{self, ReadError, Value},
     path::Path,
 };
 
@@ -64,7 +64,7 @@ impl Describer {
     /// Describes an event by its raw bytes and the headers of its request (names in any case).
     #[must_use]
     pub fn describe(&self, body: &Bytes, headers: &[(String, String)]) -> Described {
-        self.read(body, headers, true)
+        self.read(json::read(body), body, headers, true)
     }
 
     /// Like [`Describer::describe`], without the document, and without computing what only
@@ -73,12 +73,25 @@ impl Describer {
     #[must_use]
     pub fn describe_briefly(&self, body: &Bytes, headers: &[(String, String)]) -> Described {
         let optional = self.event_type_path.iter().chain(&self.key_path);
-        let beyond_body = optional.chain([&self.timestamp_path]).any(|path| !path.is_body());
-        Described { document: None, ..self.read(body, headers, beyond_body) }
+        let mut paths = optional.chain([&self.timestamp_path]);
+        let beyond_body = paths.clone().any(|path| !path.is_body());
+        // Reading a whole event allocates for each of its values; most sources need six.
+        let mut wanted = vec!["type", "event", "userId", "anonymousId"];
+        let few = self.redact.is_empty()
+            && !beyond_body
+            && paths.all(|path| path.member().map(|member| wanted.push(member)).is_some());
+        let value = if few { json::read_members(body, &wanted) } else { json::read(body) };
+        Described { document: None, ..self.read(value, body, headers, beyond_body) }
     }
 
-    fn read(&self, raw: &Bytes, headers: &[(String, String)], beyond_body: bool) -> Described {
-        let mut value = match json::read(raw) {
+    fn read(
+        &self,
+        value: Result<Value, ReadError>,
+        raw: &Bytes,
+        headers: &[(String, String)],
+        beyond_body: bool,
+    ) -> Described {
+        let mut value = match value {
             Ok(value) => value,
             Err(_) if raw.is_empty() => return self.unreadable(raw, "the body is empty".into()),
             Err(error) => return self.unreadable(raw, format!("the body is {error}")),
