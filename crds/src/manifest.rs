@@ -312,12 +312,17 @@ fn values(text: &str) -> Result<Vec<Value>, SyntaxError> {
     let options = serde_saphyr::options! { with_snippet: false };
     serde_saphyr::from_multiple_with_options(text, options).map_err(|error| {
         let location = error.location();
-        let message = error.without_snippet().to_string();
-        SyntaxError {
-            line: location.map_or(0, |at| at.line()),
-            column: location.map_or(0, |at| at.column()),
-            message,
+        let line = location.map_or(0, |at| at.line());
+        let column = location.map_or(0, |at| at.column());
+        let error = error.without_snippet();
+        // The default messages advise programmers, and quote values.
+        let rendered = error.render_with_formatter(&serde_saphyr::UserMessageFormatter);
+        let place = format!(" at line {line}, column {column}");
+        let mut message = rendered.strip_suffix(&place).unwrap_or(&rendered).to_owned();
+        if matches!(error, serde_saphyr::Error::DuplicateMappingKey { .. }) && column == 1 {
+            message.push_str("; a line `---` begins another document");
         }
+        SyntaxError { line, column, message }
     })
 }
 

@@ -267,3 +267,19 @@ fn a_secret_in_the_wrong_place_is_not_repeated() {
         assert!(!said.contains("hush-hush"), "{said}");
     }
 }
+
+#[test]
+fn a_syntax_error_speaks_to_whoever_wrote_the_manifest() {
+    let said = |text: &str| Reader::default().read(text).unwrap_err().to_string();
+    assert_eq!(
+        said("apiVersion: v1\nkind: Secret\napiVersion: v1\n"),
+        "line 3, column 1: duplicate mapping key `apiVersion` is not allowed here; a line `---` \
+         begins another document"
+    );
+    assert_eq!(
+        said("kind: Secret\nmetadata:\n  name: a\n  name: b\n"),
+        "line 4, column 3: duplicate mapping key `name` is not allowed here"
+    );
+    assert_eq!(said("a:\n  : b\n"), "line 2, column 3: null is not allowed here");
+    assert_eq!(said("a: [").matches("line 1").count(), 1);
+}
