@@ -54,9 +54,9 @@ struct Batch {
 /// Why a stream ended.
 #[derive(Debug, thiserror::Error)]
 enum Broken {
-    #[error("ingest could not be reached: {0}")]
+    #[error("ingest could not be reached: {}", cause(.0))]
     NotOpened(tonic::Status),
-    #[error("the stream to ingest broke: {0}")]
+    #[error("the stream to ingest broke: {}", cause(.0))]
     Failed(tonic::Status),
     #[error("ingest ended the stream")]
     Ended,
@@ -66,6 +66,20 @@ enum Broken {
     Stuck(Duration),
     #[error("ingest answered {0} of {1} events")]
     WrongAnswer(usize, usize),
+}
+
+/// The innermost reason of a failed call. A status itself prints the whole chain as its types.
+fn cause(status: &tonic::Status) -> String {
+    let mut next = std::error::Error::source(status);
+    let mut text = match status.message() {
+        "" => status.code().to_string(),
+        message => message.to_owned(),
+    };
+    while let Some(error) = next {
+        text = error.to_string();
+        next = error.source();
+    }
+    text
 }
 
 impl Link {
@@ -258,5 +272,23 @@ fn failed(failure: &SubmitFailure) -> Reply {
             tracing::warn!(message = failure.message, "ingest could not store a batch");
             Reply::StoreUnavailable
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::{Code, Status};
+
+    use super::Broken;
+
+    #[test]
+    fn a_broken_stream_is_told_by_its_innermost_cause() {
+        let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        let broken = Broken::NotOpened(Status::from_error(Box::new(refused)));
+        assert_eq!(broken.to_string(), "ingest could not be reached: connection refused");
+        let broken = Broken::Failed(Status::unavailable("the store is gone"));
+        assert_eq!(broken.to_string(), "the stream to ingest broke: the store is gone");
+        let broken = Broken::Failed(Status::new(Code::Cancelled, ""));
+        assert_eq!(broken.to_string(), format!("the stream to ingest broke: {}", Code::Cancelled));
     }
 }
