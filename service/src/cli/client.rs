@@ -74,6 +74,12 @@ pub(crate) fn explain(status: Status) -> anyhow::Error {
         Code::NotFound | Code::InvalidArgument | Code::FailedPrecondition => {
             anyhow!("{}", status.message())
         }
+        // Not gRPC at all, or gRPC without this service.
+        Code::Unimplemented | Code::Unknown if status.details().is_empty() => anyhow!(
+            "what answers there is no gRPC port of segment-source ({}); name the one that `serve` \
+             logs as grpc with --server",
+            status.message()
+        ),
         code => anyhow!("{code:?}: {}", status.message()),
     }
 }
@@ -95,5 +101,29 @@ pub(crate) async fn named_or_only(
         [] => bail!("the server at {} has no source yet", server.server),
         [only] => Ok(only.parse()?),
         several => bail!("which source? Name one with --source: {}", several.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
+    use super::{Server, named_or_only};
+
+    #[tokio::test]
+    async fn a_port_that_speaks_something_else_is_told_apart_from_a_failing_server() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = listener.local_addr().unwrap().to_string().parse().unwrap();
+        let web = tokio::spawn(async move {
+            let (mut peer, _) = listener.accept().await.unwrap();
+            let _ = peer.read(&mut [0; 1024]).await;
+            peer.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        });
+        let error = named_or_only(None, &Server { server }).await.unwrap_err().to_string();
+        assert!(error.contains("is no gRPC port of segment-source"), "{error}");
+        web.await.unwrap();
     }
 }
