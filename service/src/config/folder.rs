@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use segment_source_core::source::SourceId;
 use segment_source_store::Clock;
 use tokio::{sync::watch, time};
 use tokio_util::sync::CancellationToken;
@@ -142,10 +143,32 @@ impl Folder {
         self.snapshots.send_if_modified(|current| {
             let changed = **current != snapshot;
             if changed {
+                let (in_use, removed) = difference(current, &snapshot);
+                if !in_use.is_empty() || !removed.is_empty() {
+                    info!(in_use, removed, "configuration changed");
+                }
                 *current = Arc::new(snapshot);
             }
             changed
         });
+    }
+}
+
+/// Names of the sources whose configuration is another one now, and of those that are gone.
+fn difference(before: &Snapshot, now: &Snapshot) -> (String, String) {
+    let loaded = |state: Option<&State>| matches!(state, Some(State::Loaded(_)));
+    let (old, new) = (&before.sources, &now.sources);
+    let taken = new.iter().filter(|(id, state)| loaded(Some(state)) && old.get(id) != Some(state));
+    let removed = old.iter().filter(|(id, state)| loaded(Some(state)) && !loaded(new.get(id)));
+    (names(taken.map(|(id, _)| id)), names(removed.map(|(id, _)| id)))
+}
+
+/// A few names; how many more.
+fn names<'a>(mut ids: impl Iterator<Item = &'a SourceId>) -> String {
+    let first: Vec<&str> = ids.by_ref().take(5).map(SourceId::as_str).collect();
+    match ids.count() {
+        0 => first.join(", "),
+        more => format!("{} and {more} more", first.join(", ")),
     }
 }
 
@@ -168,5 +191,51 @@ impl Inner {
         self.findings = findings;
         self.memory.save(self.keeper.known());
         snapshot
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use segment_source_proto::config::v1 as wire;
+
+    use super::{Snapshot, State, difference};
+
+    fn snapshot(sources: &[(&str, State)]) -> Snapshot {
+        let sources = sources.iter().map(|(id, state)| (id.parse().unwrap(), state.clone()));
+        Snapshot { synced: true, sources: sources.collect() }
+    }
+
+    fn loaded(generation: i64) -> State {
+        State::Loaded(Arc::new(wire::Source { generation, ..Default::default() }))
+    }
+
+    #[test]
+    fn a_change_is_told_by_the_names_of_its_sources() {
+        let broken = State::NotLoaded { reason: "wrong".into() };
+        let before = snapshot(&[
+            ("a/same", loaded(1)),
+            ("a/edited", loaded(1)),
+            ("a/removed", loaded(1)),
+            ("a/gone-for-good", State::RecentlyRemoved),
+            ("a/mended", broken.clone()),
+        ]);
+        let now = snapshot(&[
+            ("a/same", loaded(1)),
+            ("a/edited", loaded(2)),
+            ("a/removed", State::RecentlyRemoved),
+            ("a/mended", loaded(1)),
+            ("a/broken", broken),
+        ]);
+        let told = |in_use: &str, removed: &str| (in_use.to_owned(), removed.to_owned());
+        assert_eq!(difference(&before, &now), told("a/edited, a/mended", "a/removed"));
+        assert_eq!(difference(&now, &now), told("", ""));
+        let names: Vec<String> = (0..7).map(|n| format!("a/{n}")).collect();
+        let many: Vec<_> = names.iter().map(|name| (name.as_str(), loaded(1))).collect();
+        assert_eq!(
+            difference(&Snapshot::default(), &snapshot(&many)),
+            told("a/0, a/1, a/2, a/3, a/4 and 2 more", "")
+        );
     }
 }
