@@ -75,14 +75,15 @@ pub enum OpenError {
     },
     /// The folder or a file in it cannot be read or written.
     #[error(
-        "the store in `{}` cannot be opened: {source}; check that the folder may be written to and \
+        "the store in `{}` cannot be opened: {cause}; check that the folder may be written to and \
          that its disk works and is not full", dir.display()
     )]
     Io {
         /// The folder.
         dir: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
+        /// What the system said. No `source`: the message holds it, and who prints a chain of causes
+        /// would say it twice.
+        cause: std::io::Error,
     },
     /// The files are there but make no sense.
     #[error(
@@ -103,8 +104,8 @@ impl OpenError {
         match error {
             fjall::Error::Locked => Self::Locked { dir },
             fjall::Error::InvalidVersion(_) => Self::OtherEngine { dir },
-            fjall::Error::Io(source) | fjall::Error::Storage(fjall::LsmError::Io(source)) => {
-                Self::Io { dir, source }
+            fjall::Error::Io(cause) | fjall::Error::Storage(fjall::LsmError::Io(cause)) => {
+                Self::Io { dir, cause }
             }
             error => {
                 tracing::error!(dir = %dir.display(), %error, "the storage engine cannot open");
@@ -129,7 +130,7 @@ impl Store {
     /// When another process has the folder, a later version wrote it, or it cannot be read.
     pub fn open(dir: &Path, options: Options, clock: Clock) -> Result<Self, OpenError> {
         let failed = |fault| OpenError::from_fault(dir, fault);
-        let io = |source| OpenError::Io { dir: dir.to_owned(), source };
+        let io = |cause| OpenError::Io { dir: dir.to_owned(), cause };
         let engine = Arc::new(Engine::open(dir, &options, &clock)?);
         let fingerprints = Fingerprints::new(engine.fingerprint_key().map_err(failed)?);
         let unplanned = read::unplanned_sources(&engine).map_err(failed)?.into_iter().collect();
