@@ -10,12 +10,22 @@ use crate::{
     net::{Address, parse_duration},
 };
 
+/// Above the flags that every command has, so that they do not hide its own.
+const ANY_COMMAND: &str = "Options of every command";
+
 /// Open, self-hosted Segment source: verified webhooks become durable actions.
 #[derive(Debug, Parser)]
 #[command(name = "segment-source", version, propagate_version = true)]
 pub struct Args {
     /// How commands print what they found.
-    #[arg(long, value_enum, global = true, default_value = "text", env = "SEGMENT_SOURCE_OUTPUT")]
+    #[arg(
+        long,
+        value_enum,
+        global = true,
+        help_heading = ANY_COMMAND,
+        default_value = "text",
+        env = "SEGMENT_SOURCE_OUTPUT"
+    )]
     pub output: Output,
     /// What is logged, and how.
     #[command(flatten)]
@@ -39,13 +49,20 @@ pub enum Output {
 pub struct Log {
     /// Log filter, such as `info`, `debug` or `info,segment_source_edge=debug`. Default: `info`
     /// for `serve`, `warn` for the other commands.
-    #[arg(long = "log", value_name = "FILTER", global = true, env = "SEGMENT_SOURCE_LOG")]
+    #[arg(
+        long = "log",
+        value_name = "FILTER",
+        global = true,
+        help_heading = ANY_COMMAND,
+        env = "SEGMENT_SOURCE_LOG"
+    )]
     pub filter: Option<String>,
     /// Form of log lines.
     #[arg(
         long = "log-format",
         value_enum,
         global = true,
+        help_heading = ANY_COMMAND,
         default_value = "text",
         env = "SEGMENT_SOURCE_LOG_FORMAT"
     )]
@@ -142,7 +159,8 @@ pub struct Serve {
     /// Folder of the embedded store; created when missing.
     #[arg(long, value_name = "DIR", default_value = "./data", env = "SEGMENT_SOURCE_STORE")]
     pub store: PathBuf,
-    /// Where the last good configuration is kept. Default: `cache` inside the store's folder.
+    /// Where the names of sources are kept, so that after a restart one whose manifest is gone or
+    /// broken is not taken for one that never was. Default: `cache` inside the store's folder.
     #[arg(long, value_name = "DIR", env = "SEGMENT_SOURCE_CACHE")]
     pub cache: Option<PathBuf>,
     /// Listens for webhooks (roles all, edge).
@@ -198,7 +216,7 @@ pub struct Serve {
 }
 
 impl Serve {
-    /// Where the last good configuration is kept.
+    /// Where the names of sources are kept.
     #[must_use]
     pub fn cache_dir(&self) -> PathBuf {
         self.cache.clone().unwrap_or_else(|| self.store.join("cache"))

@@ -56,8 +56,8 @@ pub struct List {
     #[arg(long, value_name = "N", default_value = "50", value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
     /// Continue below this event.
-    #[arg(long, value_name = "EVENT_ID", default_value = "")]
-    before: String,
+    #[arg(long, value_name = "EVENT_ID")]
+    before: Option<String>,
 }
 
 /// How an event ended, or where it stands.
@@ -117,7 +117,7 @@ pub(super) async fn run(args: List, output: Output) -> anyhow::Result<()> {
     let source = client::named_or_only(args.source.clone(), &args.server).await?;
     let mut admin = args.server.admin().await?;
     let mut search = Search { spinner: spinner(), found: Vec::new(), output };
-    let (mut left, mut before) = (args.limit, args.before.clone());
+    let (mut left, mut before) = (args.limit, args.before.clone().unwrap_or_default());
     while left > 0 {
         let limit = left.min(PAGE);
         let request = ListEventsRequest {

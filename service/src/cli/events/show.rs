@@ -66,11 +66,15 @@ fn action(action: &ActionView) -> String {
         code => format!("{code}: {}", action.reason),
     };
     let payload = action.payload.as_ref().map(|payload| payload.text().to_owned());
+    let attempts = match action.attempts {
+        1 => "1 attempt".to_owned(),
+        n => format!("{n} attempts"),
+    };
     let facts = [
         ("action", action.action_id.clone()),
         ("type", format!("{} by mapping {}", action.action_type, action.mapping)),
         ("to", action.destination.clone()),
-        ("state", format!("{}, {} attempts", action.state, action.attempts)),
+        ("state", format!("{}, {attempts}", action.state)),
         ("not before", action.not_before.clone()),
         ("reason", reason),
         ("payload", payload.unwrap_or_default()),
