@@ -281,7 +281,7 @@ pub struct Mapping {
     /// makes new actions of it.
     #[schemars(length(min = 1, max = 63))]
     pub name: String,
-    /// The event type this mapping is for, such as `identify` or `track/user-signed-up`.
+    /// The event type this mapping is for, such as `identify` or `track/User Signed Up`.
     #[schemars(length(min = 1, max = 1024))]
     pub event_type: String,
     /// CEL; the mapping applies to events for which it is true. Absent: to all of the type. An

@@ -34,7 +34,7 @@ pub struct List {
     /// The source; may be left out when the server has one only.
     #[arg(long, value_name = "NAMESPACE/NAME")]
     source: Option<SourceId>,
-    /// Only this event type, such as `track/user-signed-up`.
+    /// Only this event type, such as `track/User Signed Up`.
     #[arg(long = "type", value_name = "EVENT_TYPE")]
     event_type: Option<String>,
     /// Only this idempotency key; for Segment the messageId.
