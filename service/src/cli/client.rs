@@ -1,6 +1,6 @@
 //! Connecting to a running server, and saying in words why a call failed.
 
-use std::time::Duration;
+use std::{error::Error as _, time::Duration};
 
 use anyhow::{Context, anyhow, bail};
 use clap::Args;
@@ -74,12 +74,17 @@ pub(crate) fn explain(status: Status) -> anyhow::Error {
         Code::NotFound | Code::InvalidArgument | Code::FailedPrecondition => {
             anyhow!("{}", status.message())
         }
-        // Not gRPC at all, or gRPC without this service.
-        Code::Unimplemented | Code::Unknown if status.details().is_empty() => anyhow!(
-            "what answers there is no gRPC port of segment-source ({}); name the one that `serve` \
-             logs as grpc with --server",
-            status.message()
-        ),
+        // gRPC without this service, or HTTP/1, with which the connection ends before an answer.
+        code if code == Code::Unimplemented || status.message() == "transport error" => {
+            anyhow!(
+                "what answers there is no gRPC port of segment-source ({}); name the one that \
+                 `serve` logs as grpc with --server",
+                status.message()
+            )
+        }
+        Code::Unknown | Code::Internal if status.source().is_some() => {
+            anyhow!("the connection to the server broke: {}", innermost(&status))
+        }
         code => anyhow!("{code:?}: {}", status.message()),
     }
 }
@@ -111,7 +116,16 @@ mod tests {
         net::TcpListener,
     };
 
-    use super::{Server, named_or_only};
+    use tonic::Status;
+
+    use super::{Server, explain, named_or_only};
+
+    #[test]
+    fn a_connection_that_broke_is_no_wrong_port() {
+        let broken = std::io::Error::other("broken pipe");
+        let told = explain(Status::from_error(Box::new(broken))).to_string();
+        assert_eq!(told, "the connection to the server broke: broken pipe");
+    }
 
     #[tokio::test]
     async fn a_port_that_speaks_something_else_is_told_apart_from_a_failing_server() {
