@@ -365,7 +365,8 @@ pub struct Retention {
     #[schemars(length(min = 1, max = 32))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<String>,
-    /// Paths inside the body whose values are removed before anything is stored.
+    /// Paths inside the body whose values are removed before anything is stored. What reads a
+    /// removed value itself is refused; what reads the value around it goes without.
     #[schemars(length(max = 32), inner(length(min = 1, max = 256)))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub redact: Vec<String>,

@@ -114,10 +114,11 @@ impl Compiler<'_> {
     /// Reports a read of a `preprocess` value that is not there.
     pub(super) fn only_defined(&mut self, field: &str, reads: &[Path], preprocess: &[&str]) {
         for path in reads.iter().filter(|path| path.to_string().starts_with("preprocess")) {
-            let same = |name: &&str| {
-                Path::parse(&format!("preprocess.{name}")).is_ok_and(|it| it.overlaps(path))
+            let there = |name: &&str| {
+                Path::parse(&format!("preprocess.{name}"))
+                    .is_ok_and(|it| it.covers(path) || path.covers(&it))
             };
-            if !preprocess.iter().any(same) {
+            if !preprocess.iter().any(there) {
                 let defined = match preprocess {
                     [] => String::new(),
                     names => format!("; it defines {}", list(names, "and")),

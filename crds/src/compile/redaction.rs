@@ -1,4 +1,4 @@
-//! Which values are removed before anything is stored, and that nothing needs them.
+//! Which values are removed before anything is stored, and that nothing reads just them.
 
 use segment_source_core::path::Path;
 
@@ -31,7 +31,8 @@ impl Compiler<'_> {
         redact
     }
 
-    /// What would miss the values at `path`.
+    /// What would find nothing once `path` is removed. Reading what holds it, such as all of
+    /// `properties`, is fine: what is handed on then lacks the value, as redaction is meant to.
     fn reader_of(&self, path: &Path) -> Option<String> {
         let own = [
             ("the order of a user's events", "body.userId"),
@@ -40,7 +41,7 @@ impl Compiler<'_> {
         let own = own.into_iter().filter_map(|(why, text)| Some((why, Path::parse(text).ok()?)));
         let own = own.map(|(why, path)| (why.to_owned(), path));
         let (reader, read) =
-            self.reads.iter().cloned().chain(own).find(|(_, read)| read.overlaps(path))?;
+            self.reads.iter().cloned().chain(own).find(|(_, read)| path.covers(read))?;
         let advice = "a removed value cannot be read; redact something else or change the reader";
         Some(format!("removes `{path}`, but {reader} reads `{read}`; {advice}"))
     }

@@ -449,7 +449,7 @@ fn what_is_read_is_not_redacted() {
         "body.userId",
         "spec.mappings[0].action.usersIdentify.id.path reads `body.userId`",
     );
-    one("context.os.name", "body.context.os.name", "spec.mappings[0].when reads `body.context.os`");
+    one("context", "body.context", "spec.preprocess[0].expression reads `body.context.locale`");
     one(
         "traits.email",
         "body.traits.email",
@@ -465,6 +465,7 @@ fn what_is_read_is_not_redacted() {
         "body.context.locale",
         "spec.preprocess[0].expression reads `body.context.locale`",
     );
+    one("context.os", "body.context.os", "spec.mappings[0].when reads `body.context.os`");
     check(&format!("  retention: {{redact: [context.ip, traits.card]}}\n{mapping}"), &[]);
     check(
         "  retention: {redact: [headers.authorization]}\n",
@@ -475,6 +476,42 @@ fn what_is_read_is_not_redacted() {
     );
     // A key that is not looked at may be removed.
     check("  idempotency: {mode: Disabled}\n  retention: {redact: [messageId]}\n", &[]);
+}
+
+#[test]
+fn a_part_of_what_is_read_as_a_whole_may_be_redacted() {
+    let reading = |parameter: &str, redact: &str, problems: &[(&str, &str)]| {
+        check(
+            &format!(
+                "  retention: {{redact: ['{redact}']}}\n  mappings:\n    - {{name: a, eventType: t, \
+                 action: {{usersIdentify: {{id: {{path: userId}}, properties: {parameter}}}}}}}\n"
+            ),
+            problems,
+        );
+    };
+    let whole = "{path: properties}";
+    let looped = "{expression: 'body.properties.items.map(it, it)'}";
+    let dynamic = "{expression: 'body.properties[body.traits.choice]'}";
+    reading(whole, "properties.ssn", &[]);
+    reading("{path: body}", "properties.ssn", &[]);
+    reading("{expression: body}", "properties.ssn", &[]);
+    reading(looped, "properties.items[*].ssn", &[]);
+    reading("{path: 'items[*]'}", "items[*].ssn", &[]);
+    reading("{path: 'items[*].sku'}", "items[0].sku", &[]);
+    reading(dynamic, "properties.ssn", &[]);
+    let refused = |field: &str, parameter: &str, redact: &str, read: &str| {
+        let message = format!(
+            "removes `body.{redact}`, but spec.mappings[0].action.usersIdentify.properties.{field} \
+             reads `body.{read}`; a removed value cannot be read; redact something else or change \
+             the reader"
+        );
+        reading(parameter, redact, &[("spec.retention.redact[0]", &message)]);
+    };
+    refused("path", whole, "properties", "properties");
+    refused("path", "{path: 'items[0].sku'}", "items[*]", "items[0].sku");
+    refused("expression", looped, "properties.items", "properties.items");
+    refused("expression", dynamic, "properties", "properties");
+    refused("expression", dynamic, "traits.choice", "traits.choice");
 }
 
 #[test]

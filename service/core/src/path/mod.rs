@@ -1,4 +1,4 @@
-//! Paths into an event: what one is, how it is written, which paths touch the same data. Reading
+//! Paths into an event: what one is, how it is written, which path covers another. Reading
 //! one from text is in `parse`, following one in `resolve`. The grammar is published in
 //! `docs/paths.md`, its vectors in `tests/vectors/paths.yaml`.
 
@@ -95,25 +95,25 @@ impl Path {
         }
     }
 
-    /// Whether both may reach the same data in some event: one is equal to, or leads into, the
-    /// other. `[*]` is taken for any index, an index from the front for any from the end.
+    /// Whether `other` finds nothing once what this reaches is gone: it is the same, or leads
+    /// deeper. `[*]` stands for every index, but no index for `[*]`; an index from the front may be
+    /// any from the end.
     #[must_use]
-    pub fn overlaps(&self, other: &Self) -> bool {
+    pub fn covers(&self, other: &Self) -> bool {
         self.root == other.root
-            && self.steps.iter().zip(&other.steps).all(|(one, other)| one.may_be(other))
+            && self.steps.len() <= other.steps.len()
+            && self.steps.iter().zip(&other.steps).all(|(one, other)| one.covers(other))
     }
 }
 
 impl Step {
-    fn may_be(&self, other: &Self) -> bool {
+    fn covers(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Key(one), Self::Key(other)) => one == other,
             (Self::Index(one), Self::Index(other)) => {
                 one == other || one.is_negative() != other.is_negative()
             }
-            (Self::Each, Self::Index(_) | Self::Each) | (Self::Index(_), Self::Each) => true,
-            // A value is an object or a list, never both.
-            (Self::Key(_), _) | (_, Self::Key(_)) => false,
+            (Self::Each, Self::Index(_)) => true,
+            _ => self == other,
         }
     }
 }

@@ -18,7 +18,7 @@ struct Vectors {
     paths: Vec<Vector>,
     errors: Vec<ErrorVector>,
     redactions: Vec<Redaction>,
-    overlaps: Vec<Overlap>,
+    covers: Vec<Covers>,
 }
 
 #[derive(Deserialize)]
@@ -62,9 +62,9 @@ struct Redaction {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Overlap {
+struct Covers {
     paths: (String, String),
-    overlap: bool,
+    covers: (bool, bool),
 }
 
 fn vectors() -> Vectors {
@@ -130,11 +130,11 @@ fn published_redactions_leave_what_they_should() {
 }
 
 #[test]
-fn published_overlaps_hold_both_ways() {
-    for vector in vectors().overlaps {
+fn published_covers_hold_both_ways() {
+    for vector in vectors().covers {
         let (one, other) = (path(&vector.paths.0), path(&vector.paths.1));
-        assert_eq!(one.overlaps(&other), vector.overlap, "{one} and {other}");
-        assert_eq!(other.overlaps(&one), vector.overlap, "{other} and {one}");
+        let found = (one.covers(&other), other.covers(&one));
+        assert_eq!(found, vector.covers, "{one} and {other}");
     }
 }
 
