@@ -121,6 +121,22 @@ async fn one_bad_source_does_not_touch_another() {
 }
 
 #[tokio::test]
+async fn one_unreadable_file_keeps_the_others_from_nothing() {
+    let site = Site::with_web(json!({}));
+    site.write_text("more.yaml", "a: [");
+    // Returns when it is ready.
+    let server = site.start().await;
+    assert_eq!(server.post("web", body()).await.status, 202);
+    server.post("shop", body()).await.assert_heals();
+    site.write("more.yaml", &[source("blog", json!({}))]);
+    eventually("what is in the file is known", || async {
+        (server.post("blog", body()).await.status == 202).then_some(())
+    })
+    .await;
+    assert_eq!(server.post("shop", body()).await.status, 404);
+}
+
+#[tokio::test]
 async fn sources_come_and_go() {
     let site = Site::with_web(json!({}));
     let server = site.start().await;

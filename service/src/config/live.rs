@@ -22,6 +22,9 @@ pub struct Live {
     pub ingest: watch::Receiver<Arc<segment_source_ingest::Sources>>,
     /// For queue destinations.
     pub queues: watch::Receiver<Arc<Queues>>,
+    /// Whether the tables hold what could be read. One file that cannot be is no reason to wait:
+    /// its sources answer 503, and all others are served.
+    pub read: watch::Receiver<bool>,
 }
 
 /// Turns snapshots into tables for as long as it runs.
@@ -31,6 +34,7 @@ pub struct Publisher {
     edge: watch::Sender<Arc<segment_source_edge::Sources>>,
     ingest: watch::Sender<Arc<segment_source_ingest::Sources>>,
     queues: watch::Sender<Arc<Queues>>,
+    read: watch::Sender<bool>,
 }
 
 /// The tables of the snapshot there is now; [`Publisher::run`] keeps them up to date.
@@ -42,8 +46,9 @@ pub fn publish(mut snapshots: watch::Receiver<Arc<Snapshot>>) -> (Live, Publishe
     let (edge, edge_seen) = watch::channel(Arc::new(tables.edge()));
     let (ingest, ingest_seen) = watch::channel(Arc::new(tables.ingest()));
     let (queues, queues_seen) = watch::channel(Arc::new(tables.queues()));
-    let live = Live { edge: edge_seen, ingest: ingest_seen, queues: queues_seen };
-    (live, Publisher { snapshots, tables, edge, ingest, queues })
+    let (read, read_seen) = watch::channel(snapshot.read);
+    let live = Live { edge: edge_seen, ingest: ingest_seen, queues: queues_seen, read: read_seen };
+    (live, Publisher { snapshots, tables, edge, ingest, queues, read })
 }
 
 impl Publisher {
@@ -64,6 +69,8 @@ impl Publisher {
             if changed.verification {
                 self.edge.send_replace(Arc::new(self.tables.edge()));
             }
+            self.read
+                .send_if_modified(|read| std::mem::replace(read, snapshot.read) != snapshot.read);
         }
     }
 }

@@ -28,6 +28,8 @@ pub const REMOVED_FOR: Millis = 60 * 60 * 1000;
 /// All that is known of all sources at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Snapshot {
+    /// Whether the folder was read at all.
+    pub read: bool,
     /// Whether `sources` is complete. While it is not, a source that is not in it may exist.
     pub synced: bool,
     /// By identity.

@@ -196,6 +196,7 @@ async fn the_folder_may_come_later_go_and_be_replaced() {
     let home = tempfile::tempdir().unwrap();
     let mut folder = Followed::open(home, NEVER);
     folder.wait_for(&["not synced"]).await;
+    assert!(!*folder.live.read.borrow());
     let make = |folder: &Followed, name: &str, event_type: &str| {
         let path = folder.home.path().join(name);
         fs::create_dir(&path).unwrap();
@@ -205,6 +206,8 @@ async fn the_folder_may_come_later_go_and_be_replaced() {
     let first = make(&folder, "first", "one");
     fs::rename(&first, folder.path("")).unwrap();
     folder.wait_for(&["web one"]).await;
+    let read = timeout(Duration::from_secs(20), folder.live.read.wait_for(|read| *read)).await;
+    assert!(read.is_ok_and(|it| it.is_ok()));
     let second = make(&folder, "second", "two");
     fs::rename(folder.path(""), &first).unwrap();
     fs::rename(&second, folder.path("")).unwrap();
@@ -212,6 +215,15 @@ async fn the_folder_may_come_later_go_and_be_replaced() {
     // It is the new one that is watched now.
     folder.write("a.yaml", &source("web", "three"));
     folder.wait_for(&["web three"]).await;
+    folder.stop().await;
+}
+
+#[tokio::test]
+async fn a_folder_with_an_unreadable_file_was_read() {
+    let mut folder =
+        Followed::with(&[("a.yaml", "kind: [".to_owned()), ("b.yaml", source("web", "one"))]);
+    folder.wait_for(&["not synced", "web one"]).await;
+    assert!(*folder.live.read.borrow());
     folder.stop().await;
 }
 

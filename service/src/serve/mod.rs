@@ -142,16 +142,16 @@ impl Parts {
 }
 
 impl Parts {
-    /// Reads the folder of manifests and follows it; ready when all of it was read.
+    /// Reads the folder of manifests and follows it; ready once it was read, whatever is in it.
     async fn follow_configuration(&mut self, args: &Serve) -> anyhow::Result<Live> {
         let latch = self.readiness.latch("configuration");
         let (folder, cache) = (args.config.clone(), args.cache_dir());
         let folder = spawn_blocking(move || config::follow(&folder, &cache)).await??;
         let (live, publisher) = config::publish(folder.snapshots());
-        let (mut applied, stop) = (live.edge.clone(), self.tasks.stop_of(Stage::Configuration));
+        let (mut read, stop) = (live.read.clone(), self.tasks.stop_of(Stage::Configuration));
         self.tasks.spawn(Stage::Configuration, "the configuration", async move {
             let ready = async {
-                if applied.wait_for(|sources| sources.synced).await.is_ok() {
+                if read.wait_for(|read| *read).await.is_ok() {
                     latch.set(true);
                 }
             };

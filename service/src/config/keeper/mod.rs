@@ -246,6 +246,7 @@ impl Keeper {
         let removed = self.known.removed.keys().map(|id| (id.clone(), State::RecentlyRemoved));
         let held = self.sources.iter().map(|(id, held)| (id.clone(), held.state()));
         Snapshot {
+            read: self.listed,
             synced: self.listed && self.files.values().all(|file| file.ever_whole),
             sources: removed.chain(held).collect(),
         }
