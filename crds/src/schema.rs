@@ -134,6 +134,8 @@ fn object(
     let names: Vec<&str> = known.keys().map(String::as_str).collect();
     let unknown: Vec<String> =
         fields.keys().filter(|name| !known.contains_key(*name)).cloned().collect();
+    // Of what must be given once, only the actions are too many to be named in a message.
+    let is_action = schema.one_of.is_some() && names.len() > 4;
     if let Some(variants) = &schema.one_of {
         let variants: Vec<&str> = variants
             .iter()
@@ -143,8 +145,10 @@ fn object(
             variants.iter().copied().filter(|name| fields.contains_key(*name)).collect();
         // An unknown name is what is wrong then, and is reported below.
         if found.len() > 1 || found.is_empty() && unknown.is_empty() {
-            let what = if names.len() > 4 { "action".to_owned() } else { list(&variants, "and") };
-            let what = if what == "action" { what } else { format!("of {what}") };
+            let what = match is_action {
+                true => "action".to_owned(),
+                false => format!("of {}", list(&variants, "and")),
+            };
             let names = if found.is_empty() { "none".to_owned() } else { list(&found, "and") };
             problems.push(Problem::new(
                 field,
@@ -157,11 +161,7 @@ fn object(
     }
     for name in &unknown {
         fields.remove(name);
-        let what = if schema.one_of.is_some() && names.len() > 4 {
-            "unknown action"
-        } else {
-            "unknown field"
-        };
+        let what = if is_action { "unknown action" } else { "unknown field" };
         let advice = match nearest(name, &names) {
             Some(near) => format!("did you mean `{near}`?"),
             None if names.is_empty() => "nothing can be set here".to_owned(),

@@ -32,9 +32,6 @@ impl Compiler<'_> {
         spec: &SegmentSourceSpec,
     ) -> wire::Mapping {
         self.label(&format!("{field}.name"), &mapping.name);
-        if mapping.event_type.is_empty() {
-            self.problem(format!("{field}.eventType"), "must not be empty");
-        }
         if let Some(when) = &mapping.when {
             self.expression(&format!("{field}.when"), when, &defined(spec));
         }

@@ -38,7 +38,7 @@ pub struct Compiled {
     pub warnings: Vec<Problem>,
 }
 
-/// Compiles one source.
+/// Compiles one source, which fits the schema: the reader, or the API server, has seen to that.
 ///
 /// # Errors
 /// Everything that is wrong with the manifest; then nothing of it may be used.

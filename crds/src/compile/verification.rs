@@ -7,7 +7,7 @@ use segment_source_proto::config::v1::{
 };
 
 use super::Compiler;
-use crate::{BatchPolicy, Batches, SegmentSourceSpec, Suspend, VerificationMode};
+use crate::{BatchPolicy, Batches, RateLimit, SegmentSourceSpec, Suspend, VerificationMode};
 
 const BATCHES: &str = "spec.verification.batches";
 const SECRETS: &str = "spec.verification.secretRefs";
@@ -23,10 +23,6 @@ impl Compiler<'_> {
         if mode == Mode::Enforce && references.is_empty() {
             let advice = "name the Secret that holds the signing secret, or set `mode: Observe`";
             self.problem(SECRETS, format!("mode Enforce needs at least one; {advice}"));
-        }
-        if references.len() > 4 {
-            let count = references.len();
-            self.problem(SECRETS, format!("has {count} entries; at most 4 are allowed"));
         }
         let mut secrets = Vec::new();
         for (at, reference) in references.iter().enumerate() {
@@ -45,7 +41,7 @@ impl Compiler<'_> {
             batch_policy: batch_policy.into(),
             required_header,
             intake_suspended: spec.suspend == Some(Suspend::Intake),
-            rate_limit: self.rate_limit(spec),
+            rate_limit: spec.rate_limit.as_ref().map(rate_limit),
             unresolved: self.unresolved.iter().map(ToString::to_string).collect(),
         }
     }
@@ -84,24 +80,19 @@ impl Compiler<'_> {
     fn header_name(&mut self, field: &str, name: &str) {
         // A token of RFC 9110, section 5.6.2.
         let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-        if name.is_empty() || !name.bytes().all(token) {
+        if !name.bytes().all(token) {
             self.problem(field, "is not the name of an HTTP header; use letters, digits and `-`");
         } else if name.eq_ignore_ascii_case("x-signature") {
             self.problem(field, "is the header of the signature itself; use another one");
         }
     }
+}
 
-    fn rate_limit(&mut self, spec: &SegmentSourceSpec) -> Option<wire::RateLimit> {
-        let limit = spec.rate_limit.as_ref()?;
-        let mut positive = |field: &str, value: i32| {
-            let value = u32::try_from(value).unwrap_or(0);
-            if value == 0 {
-                self.problem(format!("spec.rateLimit.{field}"), "must be at least 1");
-            }
-            value
-        };
-        let events_per_second = positive("eventsPerSecond", limit.events_per_second);
-        let burst = limit.burst.map_or(events_per_second, |burst| positive("burst", burst));
-        Some(wire::RateLimit { events_per_second, burst })
+fn rate_limit(limit: &RateLimit) -> wire::RateLimit {
+    // The schema allows no less than 1.
+    let positive = |value: i32| u32::try_from(value).unwrap_or_default();
+    wire::RateLimit {
+        events_per_second: positive(limit.events_per_second),
+        burst: positive(limit.burst.unwrap_or(limit.events_per_second)),
     }
 }

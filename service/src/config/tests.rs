@@ -370,6 +370,7 @@ spec:
   verification: {mode: enforce, secretRefs: [{name: gone, key: k}]}
   colour: blue
   idempotency: {window: 5}
+  rateLimit: {eventsPerSecond: 0}
   mappings:
     - name: same
       eventType: identify
@@ -393,6 +394,7 @@ spec:
             "spec.mappings[0].when",
             "spec.mappings[1].destination",
             "spec.mappings[1].name",
+            "spec.rateLimit.eventsPerSecond",
             "spec.verification.mode",
         ]
     );
