@@ -1,22 +1,16 @@
 //! Which headers of a request are kept with its events.
 
 use http::{HeaderMap, header};
+use segment_source_core::event::HEADERS_NOT_KEPT;
 use segment_source_proto::event::v1::Header;
 
 /// The header that carries the signature.
 pub(crate) const SIGNATURE: &str = "x-signature";
 
-/// All headers in lower case but those that prove or grant something: the signature (it never
-/// expires), credentials, and the source's required secret header. A value that is not UTF-8 is
+/// All headers in lower case but [`HEADERS_NOT_KEPT`] and the source's required secret header. A value that is not UTF-8 is
 /// kept with U+FFFD. Their total size is bounded by what a connection reads as a head.
 pub(crate) fn kept(headers: &HeaderMap, required: Option<&str>) -> Vec<Header> {
-    let is_secret = |name: &str| {
-        name == SIGNATURE
-            || name == header::AUTHORIZATION
-            || name == header::PROXY_AUTHORIZATION
-            || name == header::COOKIE
-            || Some(name) == required
-    };
+    let is_secret = |name: &str| HEADERS_NOT_KEPT.contains(&name) || Some(name) == required;
     headers
         .iter()
         .filter(|(name, _)| !is_secret(name.as_str()))

@@ -2,13 +2,13 @@
 //! events go through, told in words. Pure.
 
 use bytes::Bytes;
-use segment_source_core::mapping::{Decision, Mapping, Outcome};
+use segment_source_core::{
+    event::HEADERS_NOT_KEPT,
+    mapping::{Decision, Mapping, Outcome},
+};
 use segment_source_proto::admin::v1 as wire;
 
 use crate::Source;
-
-/// Headers the log never holds, so that nothing may read them.
-const NEVER_KEPT: [&str; 3] = ["x-signature", "authorization", "cookie"];
 
 /// Rehearses one event, as if a signature covered it. `headers` are the request's, names in any
 /// case; signature and credentials among them are not looked at, as they are never kept.
@@ -18,9 +18,9 @@ pub fn rehearse(
     body: Bytes,
     headers: &[(String, String)],
 ) -> wire::RehearseResponse {
-    let never_kept = |name: &str| NEVER_KEPT.iter().any(|never| never.eq_ignore_ascii_case(name));
+    let kept = |name: &str| !HEADERS_NOT_KEPT.iter().any(|it| it.eq_ignore_ascii_case(name));
     let headers: Vec<(String, String)> =
-        headers.iter().filter(|(name, _)| !never_kept(name)).cloned().collect();
+        headers.iter().filter(|(name, _)| kept(name)).cloned().collect();
     let described = source.describer.describe(&body, &headers);
     let mappings = match (&described.document, &described.event_type) {
         (Some(document), Some(event_type)) => source

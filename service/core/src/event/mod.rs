@@ -13,6 +13,11 @@ pub use verdict::{Verdict, Verification};
 
 use bytes::Bytes;
 
+/// Headers that prove or grant something and are never kept with an event, in lower case: the
+/// signature, which never expires, and credentials. The secret header of a source is another one.
+pub const HEADERS_NOT_KEPT: [&str; 4] =
+    ["x-signature", "authorization", "proxy-authorization", "cookie"];
+
 /// An event as it is kept in the log: the door has described it, nothing about it changes later.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {

@@ -226,6 +226,7 @@ async fn a_rehearsal_tells_of_every_mapping() {
         mapping("other", "track/x", "users_delete", &id),
         mapping("wanting", "identify", "users_delete", &[("id", path("headers.nope"))]),
         mapping("deaf", "identify", "users_delete", &[("id", path("headers.x-signature"))]),
+        mapping("mute", "identify", "users_delete", &[("id", path("headers.proxy-authorization"))]),
         mapping("heard", "identify", "users_delete", &[("id", path("headers.x-user"))]),
     ]);
     let ingest = Ingest::serve(&[web]).await;
@@ -234,7 +235,7 @@ async fn a_rehearsal_tells_of_every_mapping() {
         namespace: "prod".into(),
         name: "web".into(),
         body: identify(1).body,
-        headers: vec![header("X-User"), header("X-Signature")],
+        headers: vec![header("X-User"), header("X-Signature"), header("Proxy-Authorization")],
     };
     let mut admin = ingest.admin.clone();
     let answer = admin.rehearse(request.clone()).await.unwrap().into_inner();
@@ -242,7 +243,7 @@ async fn a_rehearsal_tells_of_every_mapping() {
     assert_eq!((answer.event_type.as_str(), answer.key.as_str()), ("identify", "m1"));
     assert_eq!((answer.order_key.as_str(), answer.unmappable.as_str()), ("user:u1", ""));
     let of = |name: &str| answer.mappings.iter().find(|m| m.mapping == name).unwrap();
-    assert_eq!(answer.mappings.len(), 7);
+    assert_eq!(answer.mappings.len(), 8);
     let action = |mapping: &RehearsedMapping| {
         let action = mapping.action.as_ref().unwrap();
         (action.state(), String::from_utf8(action.payload_json.to_vec()).unwrap())
@@ -252,6 +253,7 @@ async fn a_rehearsal_tells_of_every_mapping() {
     assert_eq!(action(of("heard")), (State::Pending, r#"{"id":"v"}"#.to_owned()));
     assert_eq!(action(of("wanting")), (State::Failed, String::new()));
     assert_eq!(action(of("deaf")), (State::Failed, String::new()));
+    assert_eq!(action(of("mute")), (State::Failed, String::new()));
     for (name, reason) in
         [("off", "disabled"), ("other", "event type is `identify`, this mapping wants `track/x`")]
     {
