@@ -51,12 +51,9 @@ pub enum State {
 }
 
 /// Reads a folder and goes on following it; see [`Folder`].
-///
-/// # Errors
-/// Never now: a folder that cannot be read is reported and read again. The result leaves room for
-/// other providers of configuration.
-pub fn follow(folder: &Path, cache: &Path) -> anyhow::Result<Folder> {
-    Ok(Folder::open(Settings::new(folder, cache), system_clock()))
+#[must_use]
+pub fn follow(folder: &Path, cache: &Path) -> Folder {
+    Folder::open(Settings::new(folder, cache), system_clock())
 }
 
 /// Reads a folder once, for commands that need no server: its sources, and everything that is wrong

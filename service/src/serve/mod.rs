@@ -146,7 +146,7 @@ impl Parts {
     async fn follow_configuration(&mut self, args: &Serve) -> anyhow::Result<Live> {
         let latch = self.readiness.latch("configuration");
         let (folder, cache) = (args.config.clone(), args.cache_dir());
-        let folder = spawn_blocking(move || config::follow(&folder, &cache)).await??;
+        let folder = spawn_blocking(move || config::follow(&folder, &cache)).await?;
         let (live, publisher) = config::publish(folder.snapshots());
         let (mut read, stop) = (live.read.clone(), self.tasks.stop_of(Stage::Configuration));
         self.tasks.spawn(Stage::Configuration, "the configuration", async move {

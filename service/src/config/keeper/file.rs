@@ -22,8 +22,8 @@ pub(super) struct FileState {
 }
 
 impl FileState {
-    /// Takes in the file's content; says whether anything changed.
-    pub(super) fn update(&mut self, name: &str, content: Content, reader: &Reader) -> bool {
+    /// Takes in the file's content.
+    pub(super) fn update(&mut self, name: &str, content: Content, reader: &Reader) {
         let text = match content {
             Ok(text) => text,
             Err(message) => {
@@ -33,7 +33,7 @@ impl FileState {
         };
         let digest = Some(short_hash(text.as_bytes()));
         if self.digest == digest {
-            return false;
+            return;
         }
         self.digest = digest;
         match reader.read(&text) {
@@ -50,18 +50,14 @@ impl FileState {
                 self.ever_whole |= whole;
                 self.documents = documents;
                 self.finding = None;
-                true
             }
         }
     }
 
-    fn unreadable(&mut self, name: &str, message: String) -> bool {
+    fn unreadable(&mut self, name: &str, message: String) {
         let consequence =
             if self.claims.is_empty() { None } else { Some("what it said last stays in use") };
-        let finding = Some(Finding { consequence, ..Finding::of_file(name, message) });
-        let changed = self.finding != finding || !self.documents.is_empty();
         self.documents.clear();
-        self.finding = finding;
-        changed
+        self.finding = Some(Finding { consequence, ..Finding::of_file(name, message) });
     }
 }

@@ -228,8 +228,9 @@ impl Keeper {
     }
 
     fn note_removals(&mut self, now: Millis) {
+        let synced = self.synced();
         let known = &mut self.known;
-        if self.listed && self.files.values().all(|file| file.ever_whole) {
+        if synced {
             let gone = known.present.iter().filter(|id| !self.sources.contains_key(*id));
             known.removed.extend(gone.map(|id| (id.clone(), now)));
             known.present.retain(|id| self.sources.contains_key(id));
@@ -242,12 +243,17 @@ impl Keeper {
         });
     }
 
+    /// Whether nothing can exist that is not known.
+    fn synced(&self) -> bool {
+        self.listed && self.files.values().all(|file| file.ever_whole)
+    }
+
     fn snapshot(&self) -> Snapshot {
         let removed = self.known.removed.keys().map(|id| (id.clone(), State::RecentlyRemoved));
         let held = self.sources.iter().map(|(id, held)| (id.clone(), held.state()));
         Snapshot {
             read: self.listed,
-            synced: self.listed && self.files.values().all(|file| file.ever_whole),
+            synced: self.synced(),
             sources: removed.chain(held).collect(),
         }
     }
