@@ -1,5 +1,7 @@
 //! A lease of the store as the wire shows it.
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use prost_types::Timestamp;
 use segment_source_proto::queue::v1::Delivery;
 use segment_source_store::{Leased, Millis};
@@ -31,8 +33,5 @@ pub(super) fn delivery(leased: Leased, metrics: &Metrics) -> Delivery {
 
 /// Milliseconds since 1970 on the wire.
 pub(super) fn timestamp(millis: Millis) -> Timestamp {
-    Timestamp {
-        seconds: i64::try_from(millis / 1_000).unwrap_or(i64::MAX),
-        nanos: i32::try_from(millis % 1_000 * 1_000_000).unwrap_or_default(),
-    }
+    (UNIX_EPOCH + Duration::from_millis(millis)).into()
 }

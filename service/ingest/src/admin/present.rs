@@ -1,5 +1,7 @@
 //! From a log entry to what people see of it.
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use prost_types::Timestamp;
 use segment_source_core::event::Verdict;
 use segment_source_proto::{
@@ -75,11 +77,7 @@ pub(super) fn event(entry: LogEntry) -> GetEventResponse {
 
 /// The wire's form of a time.
 pub(super) fn timestamp(millis: Millis) -> Timestamp {
-    let rest = i32::try_from(millis % 1_000).unwrap_or_default();
-    Timestamp {
-        seconds: i64::try_from(millis / 1_000).unwrap_or(i64::MAX),
-        nanos: rest * 1_000_000,
-    }
+    (UNIX_EPOCH + Duration::from_millis(millis)).into()
 }
 
 fn action(status: ActionStatus) -> Action {
