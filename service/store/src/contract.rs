@@ -44,7 +44,7 @@ pub struct NewEvent {
 }
 
 /// For how long the receipt of an event without a key is remembered.
-pub const RECEIPT_WINDOW: Duration = Duration::from_secs(10 * 60);
+pub const RECEIPT_WINDOW: Duration = Duration::from_mins(10);
 
 /// What became of a [`NewEvent`]. It is on disk in every case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -24,8 +24,8 @@ use tempfile::TempDir;
 pub(crate) const START: Millis = 1_800_000_000_000;
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 pub(crate) const LEASE: Duration = Duration::from_secs(30);
-pub(crate) const HOUR: Duration = Duration::from_secs(60 * 60);
-pub(crate) const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+pub(crate) const HOUR: Duration = Duration::from_hours(1);
+pub(crate) const DAY: Duration = Duration::from_hours(24);
 pub(crate) const WINDOW: Duration = DAY;
 
 /// A store, its clock, and what it takes to open it again.
