@@ -13,7 +13,7 @@ mod spec;
 pub use action::{Action, ActionName, Parameter};
 pub use compile::{Compiled, DEFAULT_DESTINATION, LookUp, SCHEMA_LEVEL, compile};
 pub use crd::crd;
-pub use manifest::{Document, Manifest, Manifests, Reader, Secret, Subject, SyntaxError};
+pub use manifest::{Document, Manifest, Reader, Secret, Subject, SyntaxError};
 pub use problem::Problem;
 pub use spec::{
     Access, AccessRight, BatchPolicy, Batches, Delivery, Destination, DirectoryDestination,

@@ -33,9 +33,6 @@ pub struct SyntaxError {
     pub message: String,
 }
 
-/// The documents of one text, in its order.
-pub type Manifests = Vec<Document>;
-
 /// One document of a text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Document {
@@ -112,12 +109,12 @@ impl Default for Reader {
 }
 
 impl Reader {
-    /// Reads every document of `text`. A document with mistakes does not keep the others from
+    /// Reads every document of `text`, in its order. A document with mistakes does not keep the others from
     /// being read.
     ///
     /// # Errors
     /// When the text is not YAML (of which JSON is a part); then no document can be read.
-    pub fn read(&self, text: &str) -> Result<Manifests, SyntaxError> {
+    pub fn read(&self, text: &str) -> Result<Vec<Document>, SyntaxError> {
         let documents = values(text)?;
         Ok((1..).zip(documents).map(|(number, value)| self.document(number, value)).collect())
     }

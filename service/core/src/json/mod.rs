@@ -5,7 +5,7 @@ mod read;
 mod value;
 mod write;
 
-pub(crate) use read::read_members;
-pub use read::{MAX_DEPTH, ReadError, read, replace_lone_surrogates};
+pub(crate) use read::{MAX_DEPTH, read_members};
+pub use read::{ReadError, read};
 pub use value::Value;
 pub(crate) use write::Quoted;

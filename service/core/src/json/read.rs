@@ -8,7 +8,7 @@ use jiter::{Jiter, JiterError, Peek};
 use super::Value;
 
 /// Arrays and objects may be nested this deep; deeper input is not read.
-pub const MAX_DEPTH: usize = 128;
+pub(crate) const MAX_DEPTH: usize = 128;
 
 /// Why bytes are not JSON, in words for a person. Holds nothing of the input.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -21,7 +21,7 @@ pub enum ReadError {
         /// Where, counted from 0.
         offset: usize,
     },
-    /// Nested deeper than [`MAX_DEPTH`].
+    /// Nested deeper than 128 levels.
     #[error("nested deeper than {MAX_DEPTH} levels")]
     TooDeep,
 }
@@ -173,8 +173,7 @@ fn deeper(depth: usize) -> Result<usize, Fault> {
 
 /// Replaces every escape of a lone surrogate (`\ud83d` without its other half) by `\ufffd`.
 /// The length stays the same, so offsets into the result are offsets into the input.
-#[must_use]
-pub fn replace_lone_surrogates(bytes: &[u8]) -> Cow<'_, [u8]> {
+fn replace_lone_surrogates(bytes: &[u8]) -> Cow<'_, [u8]> {
     let mut fixed = Cow::Borrowed(bytes);
     let mut at = 0;
     while let Some(found) = memchr::memchr(b'\\', bytes.get(at..).unwrap_or_default()) {

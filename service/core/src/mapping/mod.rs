@@ -18,7 +18,6 @@ pub use action::{ActionType, UnknownActionType};
 pub use failure::{FAILURE_CODES, Failure};
 pub use field::{FieldSpec, Kind};
 pub use template::{ActionTemplate, Nulls, Parameter, TemplateError};
-pub use write::MAX_RECIPIENTS;
 
 use crate::{
     event::Document,

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// At most this many recipients or members in one action.
-pub const MAX_RECIPIENTS: usize = 1_000;
+const MAX_RECIPIENTS: usize = 1_000;
 
 /// What a tenant that is given for all members may have, written as JSON.
 const MAX_TENANT_BYTES: usize = 1_024;

@@ -29,7 +29,7 @@ impl Path {
     /// Takes what is there out of an event's body. A key goes from its object; an element of a
     /// list becomes `null`, so that the others keep their places; the body itself becomes `null`.
     /// Says whether it changed anything. A path that is no body path changes nothing.
-    pub fn remove_from(&self, body: &mut Value) -> bool {
+    pub(crate) fn remove_from(&self, body: &mut Value) -> bool {
         self.is_body() && remove(body, &self.steps)
     }
 }

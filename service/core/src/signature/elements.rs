@@ -10,7 +10,7 @@ use std::ops::Range;
 
 /// An array with more elements is not split. Segment's own maximum is 4,000; without a bound
 /// 16 MiB of `[0,0,...` would be eight million events.
-pub const MAX_ELEMENTS: usize = 10_000;
+const MAX_ELEMENTS: usize = 10_000;
 
 /// The elements of an array.
 #[derive(Debug, PartialEq, Eq)]

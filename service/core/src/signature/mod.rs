@@ -15,7 +15,6 @@ mod explain;
 mod secret;
 mod verify;
 
-pub use elements::MAX_ELEMENTS;
 pub use explain::{Hint, explain};
 pub use secret::{MAX_SECRETS, RequiredHeader, Secret, Secrets, Signature, TooManySecrets};
 pub use verify::{

@@ -132,7 +132,7 @@ pub struct Signature([u8; 20]);
 impl Signature {
     /// Reads the header's form: exactly 40 lower-case hex digits, no prefix, no spaces.
     #[must_use]
-    pub fn from_hex(text: &[u8]) -> Option<Self> {
+    pub(crate) fn from_hex(text: &[u8]) -> Option<Self> {
         let digit = |byte: u8| match byte {
             b'0'..=b'9' => Some(byte - b'0'),
             b'a'..=b'f' => Some(byte - b'a' + 10),
@@ -185,7 +185,7 @@ impl RequiredHeader {
 
     /// Whether its value is known.
     #[must_use]
-    pub fn is_loaded(&self) -> bool {
+    pub(crate) fn is_loaded(&self) -> bool {
         self.value.is_some()
     }
 

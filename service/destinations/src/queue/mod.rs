@@ -41,7 +41,7 @@ pub struct QueueState {
 }
 
 /// Name of the queue destination that every source has.
-pub const DEFAULT_QUEUE: &str = "default";
+const DEFAULT_QUEUE: &str = "default";
 
 /// The gRPC service.
 #[derive(Clone)]
