@@ -22,7 +22,6 @@ pub use template::{ActionTemplate, Nulls, Parameter, TemplateError};
 use crate::{
     event::Document,
     expression::{Expression, Scope},
-    path::Path,
 };
 
 /// A rule: events of this type, for which `when` holds, cause this action.
@@ -77,13 +76,6 @@ pub enum Decision {
 }
 
 impl Mapping {
-    /// What it may read of an event.
-    #[must_use]
-    pub fn reads(&self) -> Vec<Path> {
-        let when = self.when.iter().flat_map(Expression::reads);
-        when.chain(self.action.reads()).collect()
-    }
-
     fn decide(
         &self,
         document: &Document,

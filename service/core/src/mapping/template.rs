@@ -126,15 +126,6 @@ impl ActionTemplate {
         self.action
     }
 
-    /// What it may read of an event.
-    pub fn reads(&self) -> impl Iterator<Item = Path> {
-        self.slots.iter().flat_map(|slot| match &slot.parameter {
-            Parameter::Path(path) => vec![path.clone()],
-            Parameter::Value(_) => Vec::new(),
-            Parameter::Expression(expression) => expression.reads(),
-        })
-    }
-
     /// The payload for an event: one JSON object, fields in table order, then flattened
     /// properties in the order of the event. The same event always gives the same bytes.
     pub(super) fn render(

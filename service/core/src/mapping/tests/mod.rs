@@ -151,21 +151,6 @@ fn fields_that_make_no_action_are_refused() {
 }
 
 #[test]
-fn a_mapping_knows_what_it_reads() {
-    let fields = [
-        ("workflow", r#"!"w""#),
-        ("recipients", r#"=[{"id": body.userId}]"#),
-        ("data", "properties"),
-    ];
-    let mapping = Mapping {
-        when: Some(Expression::compile("headers.x == 'y'").unwrap()),
-        ..mapping(ActionType::WorkflowsTrigger, &fields)
-    };
-    let reads: Vec<_> = mapping.reads().iter().map(ToString::to_string).collect();
-    assert_eq!(reads, ["headers.x", "body.userId", "body.properties"]);
-}
-
-#[test]
 fn keys_are_what_manifests_write_literally() {
     let keys = |action: ActionType| {
         let keys = action.fields().iter().filter(|spec| spec.kind == Kind::Key);
