@@ -1,6 +1,6 @@
 //! The generated gRPC code, one module per proto package, and nothing else; conversions to and
 //! from domain types live in the crates that own those.
-#![allow(missing_docs, clippy::all, clippy::pedantic)]
+#![allow(clippy::all, reason = "generated")]
 
 use std::fmt;
 
