@@ -3,7 +3,10 @@
 use std::io::{IsTerminal, stderr};
 
 use anyhow::Context;
-use tracing_subscriber::EnvFilter;
+use tracing::{Level, Metadata};
+use tracing_subscriber::{
+    EnvFilter, filter::filter_fn, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
 
 use crate::args::{Log, LogFormat};
 
@@ -18,8 +21,20 @@ pub fn init(log: &Log, default_filter: &str) -> anyhow::Result<()> {
     })?;
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
     match log.format {
-        LogFormat::Text => lines.with_ansi(stderr().is_terminal()).try_init(),
-        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+        LogFormat::Text => {
+            let lines = lines.with_ansi(stderr().is_terminal()).finish();
+            lines.with(filter_fn(feeds_nothing)).try_init()
+        }
+        LogFormat::Json => {
+            let lines = lines.json().flatten_event(true).finish();
+            lines.with(filter_fn(feeds_nothing)).try_init()
+        }
     }
     .map_err(|error| anyhow::anyhow!("cannot start logging: {error}"))
+}
+
+/// Watching a folder says at trace level whatever happens in it. Into a log that lies beside the
+/// configuration each such line would cause the next, until the disk is full.
+fn feeds_nothing(what: &Metadata<'_>) -> bool {
+    *what.level() < Level::TRACE || !what.target().starts_with("notify")
 }

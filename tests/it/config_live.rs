@@ -1,6 +1,8 @@
 //! Configuration that changes while the program runs: good edits apply, bad ones do not, sources
 //! come and go, secrets rotate.
 
+use std::{fs, time::Duration};
+
 use segment_source_tests::{
     http::Reply,
     manifest::{documents, secret, signing_secret, source, welcome_mapping},
@@ -231,7 +233,7 @@ async fn a_mistyped_new_secret_answers_503_until_it_is_corrected() {
 /// Kubernetes mounts volumes as links that are swapped as a whole.
 #[tokio::test]
 async fn a_mounted_volume_that_is_swapped_is_noticed() {
-    use std::{fs, os::unix::fs::symlink};
+    use std::os::unix::fs::symlink;
 
     let site = Site::new();
     let mount = site.config();
@@ -261,8 +263,26 @@ async fn suspended_delivery_holds_actions_until_it_goes_on() {
     let site = Site::with_web(spec);
     let server = site.start().await;
     assert_eq!(server.post("web", body()).await.counts(), (1, 0));
-    let held = server.pull("web", 10, std::time::Duration::from_millis(500)).await;
+    let held = server.pull("web", 10, Duration::from_millis(500)).await;
     assert!(held.is_empty(), "{held:?}");
     site.write("web.yaml", &[source("web", mappings(&["a"]))]);
     assert_eq!(server.drain("web", 1).await.len(), 1);
+}
+
+/// The folder's parent is watched too, and a log there must not be news that is logged.
+#[tokio::test]
+async fn a_log_beside_the_configuration_does_not_feed_itself() {
+    let site = Site::with_web(mappings(&["a"]));
+    let log = site.config().with_file_name("server.log");
+    let tee = format!(r#"exec "$0" "$@" 2> >(tee '{}' >&2)"#, log.display());
+    let launch = site.launch().env("SEGMENT_SOURCE_LOG", "trace");
+    let mut server = launch.through(&["bash", "-c", &tee]).start().await;
+    until_actions(&server, 1).await;
+    let size = || fs::metadata(&log).expect("there is a log").len();
+    let before = size();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let grown = size() - before;
+    assert!(grown < 64 << 10, "{grown} bytes about nothing");
+    server.terminate();
+    assert_eq!(server.ended().await.code(), Some(0));
 }

@@ -69,7 +69,9 @@ impl Bodies {
     /// Reads the whole body. Pays for memory as it grows, never for what was merely announced.
     pub(crate) async fn read(&self, body: &mut Body) -> Result<HeldBody, Reply> {
         let deadline = Instant::now() + self.timeout;
-        let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+        // Sent in chunks, it announces nothing and may be as large as any.
+        let announced = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
+        let largest = announced.unwrap_or(self.limit);
         let mut claim = Claim::default();
         let Some(first) = next(body, deadline).await? else {
             return Ok(HeldBody { bytes: Bytes::new(), claim });
@@ -86,7 +88,7 @@ impl Bodies {
             let length = gathered.len() + bytes.len();
             self.check_size(length)?;
             if length > gathered.capacity() {
-                let wanted = (gathered.capacity() * 2).min(announced).max(length);
+                let wanted = (gathered.capacity() * 2).min(largest).max(length);
                 claim.grow(&self.budget, wanted)?;
                 gathered.reserve_exact(wanted - gathered.len());
             }
@@ -146,5 +148,27 @@ impl Claim {
             none => *none = Some(more),
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use axum::body::Body;
+
+    use super::{Bodies, UNIT};
+    use crate::Settings;
+
+    /// Else each chunk would move all that came before it, and sixteen MiB in small chunks would
+    /// take many GiB of copying.
+    #[tokio::test]
+    async fn a_body_in_chunks_grows_in_few_steps() {
+        let bodies = Bodies::new(&Settings::default());
+        let chunks = (0..1_000).map(|_| Ok::<_, Infallible>(vec![b'x'; UNIT]));
+        let mut body = Body::from_stream(tokio_stream::iter(chunks));
+        let held = bodies.read(&mut body).await.unwrap();
+        assert_eq!(held.bytes.len(), 1_000 * UNIT);
+        assert_eq!(bodies.held(), 1_024 * UNIT, "doubled ten times");
     }
 }

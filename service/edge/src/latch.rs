@@ -1,12 +1,17 @@
 //! The latch behind 401: has this secret ever verified anything?
+//!
+//! Each secret has its own, for as long as this process knows the secret's content. Of several
+//! that are live together, those loaded last decide: when a new secret is put beside a proven old
+//! one and Segment then changes to what was meant, a mistyped new one must not cost an event,
+//! however much the old one has verified. And when the old one is taken away, the new one keeps
+//! what it has proved.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
-/// Belongs to the content of a secret (or set of secrets) in this process, and lives on across
-/// configuration updates that do not change it.
+/// Belongs to the content of a secret in this process, and lives on across configuration updates.
 #[derive(Debug)]
 pub(crate) struct Latch {
     loaded: Instant,
@@ -31,6 +36,16 @@ impl Latch {
     pub(crate) fn is_final(&self, now: Instant, grace: Duration) -> bool {
         self.proven.load(Ordering::Relaxed) || now.saturating_duration_since(self.loaded) >= grace
     }
+}
+
+/// The same for secrets any of which may match: whether one of those loaded last says so.
+pub(crate) fn any_newest_is_final<'a>(
+    latches: impl Iterator<Item = &'a Latch> + Clone,
+    now: Instant,
+    grace: Duration,
+) -> bool {
+    let newest = latches.clone().map(|latch| latch.loaded).max();
+    latches.filter(|latch| Some(latch.loaded) == newest).any(|latch| latch.is_final(now, grace))
 }
 
 #[cfg(test)]

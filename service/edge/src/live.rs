@@ -19,7 +19,7 @@ use segment_source_proto::config::v1 as wire;
 use crate::{
     Reply,
     bucket::{Bucket, Rate},
-    latch::Latch,
+    latch::{Latch, any_newest_is_final},
 };
 
 /// Mismatches of bodies up to this size are explained, and per source only so many a second:
@@ -35,10 +35,12 @@ pub struct LiveSource {
     grace: Duration,
     /// Secret headers that must not be kept, whatever the policy.
     required_header: Option<RequiredHeader>,
-    signing: Arc<Latch>,
+    /// One for each of the secrets, in their order.
+    signing: Vec<Arc<Latch>>,
     required: Arc<Latch>,
-    /// No longer live; known to explain mismatches, never to accept.
-    previous_secrets: Vec<Secret>,
+    /// No longer live, the latest first; known to explain mismatches, never to accept. Each with
+    /// what was learned, in case it comes back.
+    previous_secrets: Vec<(Secret, Arc<Latch>)>,
     limit: Option<Arc<Bucket>>,
     explanations: Arc<Bucket>,
 }
@@ -99,15 +101,13 @@ impl LiveSource {
         let grace = u64::try_from(verification.rotation_grace_ms)
             .map_err(|_| field("rotation_grace_ms", "is negative"))?;
 
-        let same_secrets = previous.filter(|previous| previous.rules.secrets == secrets);
         let same_header = previous.filter(|previous| previous.required_header == header);
         let same_rate =
             previous.and_then(|p| p.limit.clone()).filter(|limit| Some(limit.rate()) == rate);
         Ok(Self {
             suspended: verification.intake_suspended,
             grace: Duration::from_millis(grace),
-            signing: same_secrets
-                .map_or_else(|| Arc::new(Latch::new(now)), |p| Arc::clone(&p.signing)),
+            signing: latches(&secrets, previous, now),
             required: same_header
                 .map_or_else(|| Arc::new(Latch::new(now)), |p| Arc::clone(&p.required)),
             previous_secrets: previous.map_or_else(Vec::new, |p| p.superseded_by(&secrets)),
@@ -121,13 +121,18 @@ impl LiveSource {
         })
     }
 
+    /// Every secret this process has seen here lately, the live ones first.
+    fn known_secrets(&self) -> impl Iterator<Item = (&Secret, &Arc<Latch>)> {
+        let previous = self.previous_secrets.iter().map(|(secret, latch)| (secret, latch));
+        self.rules.secrets.iter().zip(&self.signing).chain(previous)
+    }
+
     /// The secrets that were live and are not any more, the latest first.
-    fn superseded_by(&self, secrets: &Secrets) -> Vec<Secret> {
-        let known = self.rules.secrets.iter().chain(&self.previous_secrets);
-        known
-            .filter(|secret| !secrets.iter().any(|live| live == *secret))
+    fn superseded_by(&self, secrets: &Secrets) -> Vec<(Secret, Arc<Latch>)> {
+        self.known_secrets()
+            .filter(|(secret, _)| !secrets.iter().any(|live| live == *secret))
             .take(MAX_SECRETS)
-            .cloned()
+            .map(|(secret, latch)| (secret.clone(), Arc::clone(latch)))
             .collect()
     }
 
@@ -152,52 +157,47 @@ impl LiveSource {
     ) -> Result<VerifiedRequest, NotVerified> {
         let refused = match request.verify(&self.rules) {
             Ok(verified) => {
-                match verified.verdict() {
-                    Verdict::VerifiedBody => self.signing.prove(),
-                    Verdict::VerifiedFirstElement => {
-                        self.signing.prove();
-                        self.required.prove();
-                    }
-                    Verdict::ObservedMissing
-                    | Verdict::ObservedMismatch
-                    | Verdict::ObservedNoSecret => {}
+                self.prove(verified.signer());
+                if verified.verdict() == Verdict::VerifiedFirstElement {
+                    self.required.prove();
                 }
                 return Ok(verified);
             }
             Err(refused) => refused,
         };
-        let unless_unproven = |latch: &Latch, reply| match latch.is_final(now, self.grace) {
-            true => reply,
-            false => Reply::SecretUnproven,
-        };
+        // Also when something else was wrong: the signature was right.
+        self.prove(refused.signer);
+        let signing = self.signing.iter().map(Arc::as_ref);
+        let unless = |is_final, reply| if is_final { reply } else { Reply::SecretUnproven };
+        let unless_unproven =
+            |reply| unless(any_newest_is_final(signing.clone(), now, self.grace), reply);
         let reply = match refused.refusal {
             Refusal::NoSecret => Reply::SecretNotLoaded,
             Refusal::ArrayRefused => Reply::ArrayRefused,
-            Refusal::SignatureMissing => unless_unproven(&self.signing, Reply::SignatureMissing),
-            Refusal::SignatureMalformed => {
-                unless_unproven(&self.signing, Reply::SignatureMalformed)
-            }
-            Refusal::Mismatch => unless_unproven(&self.signing, Reply::SignatureMismatch),
-            // The signature was right.
-            Refusal::RequiredHeaderNotLoaded => {
-                self.signing.prove();
-                Reply::SecretNotLoaded
-            }
+            Refusal::SignatureMissing => unless_unproven(Reply::SignatureMissing),
+            Refusal::SignatureMalformed => unless_unproven(Reply::SignatureMalformed),
+            Refusal::Mismatch => unless_unproven(Reply::SignatureMismatch),
+            Refusal::RequiredHeaderNotLoaded => Reply::SecretNotLoaded,
             Refusal::RequiredHeaderWrong => {
-                self.signing.prove();
-                unless_unproven(&self.required, Reply::RequiredHeaderWrong)
+                unless(self.required.is_final(now, self.grace), Reply::RequiredHeaderWrong)
             }
         };
         Err(NotVerified { reply, refusal: refused.refusal, hint: self.hint(&refused, now) })
+    }
+
+    /// Remembers that this secret is right.
+    fn prove(&self, signer: Option<usize>) {
+        if let Some(latch) = signer.and_then(|position| self.signing.get(position)) {
+            latch.prove();
+        }
     }
 
     fn hint(&self, refused: &Refused, now: Instant) -> Option<Hint> {
         let worth_it = refused.refusal == Refusal::Mismatch
             && refused.request.body_len() <= EXPLAINED_BODY
             && self.explanations.take(1, now).is_ok();
-        worth_it
-            .then(|| explain(&refused.request, &self.rules.secrets, &self.previous_secrets))
-            .flatten()
+        let previous = || self.previous_secrets.iter().map(|(secret, _)| secret);
+        worth_it.then(|| explain(&refused.request, &self.rules.secrets, previous())).flatten()
     }
 
     /// Counts events against the rate limit.
@@ -209,6 +209,15 @@ impl LiveSource {
             _ => Ok(()),
         }
     }
+}
+
+/// A latch for each secret: the one it had, if this process has seen the secret here before.
+fn latches(secrets: &Secrets, previous: Option<&LiveSource>, now: Instant) -> Vec<Arc<Latch>> {
+    let known = |secret: &Secret| {
+        let mut known = previous.into_iter().flat_map(LiveSource::known_secrets);
+        known.find(|(known, _)| *known == secret).map(|(_, latch)| Arc::clone(latch))
+    };
+    secrets.iter().map(|s| known(s).unwrap_or_else(|| Arc::new(Latch::new(now)))).collect()
 }
 
 #[cfg(test)]

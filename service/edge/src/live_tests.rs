@@ -81,9 +81,47 @@ fn what_was_learned_lives_as_long_as_the_secrets_are_the_same() {
     assert_eq!(reply(&first, "a", now), None);
     let same = source(&wire(&["b", "a"]), Some(&first), now);
     assert_eq!(reply(&same, "wrong", now), Some(Reply::SignatureMismatch));
-    let rotated = source(&wire(&["b"]), Some(&same), now + GRACE);
-    assert_eq!(reply(&rotated, "wrong", now + GRACE), Some(Reply::SecretUnproven));
-    assert_eq!(reply(&rotated, "b", now + GRACE), None);
+    let rotated = source(&wire(&["b"]), Some(&same), now);
+    assert_eq!(reply(&rotated, "wrong", now), Some(Reply::SecretUnproven));
+    assert_eq!(reply(&rotated, "b", now), None);
+}
+
+#[test]
+fn a_secret_keeps_what_it_proved_when_another_goes() {
+    let now = Instant::now();
+    let both = source(&wire(&["old", "new"]), None, now);
+    assert_eq!(reply(&both, "new", now), None);
+    let one = source(&wire(&["new"]), Some(&both), now);
+    assert_eq!(reply(&one, "wrong", now), Some(Reply::SignatureMismatch));
+    // And when it comes back.
+    let other = source(&wire(&["third"]), Some(&one), now);
+    assert_eq!(reply(&other, "wrong", now), Some(Reply::SecretUnproven));
+    let back = source(&wire(&["new"]), Some(&other), now);
+    assert_eq!(reply(&back, "wrong", now), Some(Reply::SignatureMismatch));
+}
+
+#[test]
+fn a_mistyped_secret_beside_a_proven_one_loses_nothing() {
+    let now = Instant::now();
+    let first = source(&wire(&["old"]), None, now);
+    assert_eq!(reply(&first, "old", now), None);
+    let later = now + GRACE;
+    let both = source(&wire(&["old", "mistyped"]), Some(&first), later);
+    assert_eq!(reply(&both, "old", later), None);
+    // Segment has the right one now.
+    assert_eq!(reply(&both, "new", later), Some(Reply::SecretUnproven));
+    let almost = later + GRACE - Duration::from_millis(1);
+    assert_eq!(reply(&both, "new", almost), Some(Reply::SecretUnproven));
+    assert_eq!(reply(&both, "new", later + GRACE), Some(Reply::SignatureMismatch));
+}
+
+#[test]
+fn the_clock_of_a_secret_starts_when_it_is_loaded() {
+    let now = Instant::now();
+    let both = source(&wire(&["a", "b"]), None, now);
+    let one = source(&wire(&["b"]), Some(&both), now + GRACE / 2);
+    assert_eq!(reply(&one, "wrong", now + GRACE / 2), Some(Reply::SecretUnproven));
+    assert_eq!(reply(&one, "wrong", now + GRACE), Some(Reply::SignatureMismatch));
 }
 
 #[test]

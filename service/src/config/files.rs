@@ -5,7 +5,7 @@ use std::{
     ffi::OsStr,
     fs,
     hash::{Hash as _, Hasher as _},
-    io,
+    io::{self, Read as _},
     path::Path,
 };
 
@@ -56,7 +56,12 @@ fn list(folder: &Path, hasher: &mut DefaultHasher) -> io::Result<Vec<(String, Co
         // Gone since it was listed, or a link that leads nowhere: as if it were not there.
         if let Ok(metadata) = fs::metadata(&path) {
             metadata.modified().ok().hash(hasher);
-            contents.push((name, read(&path)));
+            // Opening a pipe may wait for ever.
+            let content = match metadata.is_file() {
+                true => read(&path),
+                false => Err("is not a regular file; only those are read".to_owned()),
+            };
+            contents.push((name, content));
         }
     }
     Ok(contents)
@@ -73,6 +78,13 @@ pub(crate) fn read(path: &Path) -> Content {
     if length > MAX_BYTES {
         return Err(format!("has {length} bytes; at most {MAX_BYTES} are read"));
     }
-    let bytes = fs::read(path).map_err(|error| format!("cannot be read: {error}"))?;
+    let mut bytes = Vec::new();
+    fs::File::open(path)
+        .and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes))
+        .map_err(|error| format!("cannot be read: {error}"))?;
+    // It grew meanwhile, or it is a device that says it is empty and never ends.
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(format!("has more than {MAX_BYTES} bytes; at most that many are read"));
+    }
     String::from_utf8(bytes).map_err(|_| "is not UTF-8 text".to_owned())
 }

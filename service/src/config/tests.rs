@@ -399,3 +399,26 @@ spec:
         ]
     );
 }
+
+/// A pipe in the folder would be waited for, and a device read until memory is full.
+#[test]
+fn what_is_no_regular_file_is_named_and_not_read() {
+    let home = tempfile::tempdir().unwrap();
+    let pipe = home.path().join("pipe.yaml");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    symlink("/dev/zero", home.path().join("zero.yaml")).unwrap();
+    let (said, heard) = std::sync::mpsc::channel();
+    let folder = home.path().to_owned();
+    std::thread::spawn(move || said.send(super::read(&folder).1));
+    let findings = heard.recv_timeout(Duration::from_secs(10)).expect("the folder is read");
+    let files: Vec<&str> = findings.iter().map(|finding| finding.file.as_str()).collect();
+    assert_eq!(files, ["pipe.yaml", "zero.yaml"]);
+    assert!(findings.iter().all(|it| it.to_string().contains("is not a regular file")));
+}
+
+#[test]
+fn a_file_without_end_is_not_read_to_its_end() {
+    let (sources, findings) = check(&[PathBuf::from("/dev/zero")]);
+    assert_eq!(sources, 0);
+    assert!(findings[0].to_string().contains("has more than"), "{}", findings[0]);
+}

@@ -141,7 +141,7 @@ pub struct Action {
 /// The answer to a take.
 #[derive(Clone, Debug, Default)]
 pub struct Taken {
-    /// At most as many as asked for, each from another lane.
+    /// At most as many as asked for, each from another lane; fewer when they are large.
     pub leases: Vec<Leased>,
     /// When a lane that is waiting out a delay may be taken next, if there is one.
     pub next_due: Option<Millis>,

@@ -55,6 +55,14 @@ impl<'v> Evaluation<'v> {
         self.spend_many(1 + bytes / 16)
     }
 
+    /// The number a value is. Reading one of the event takes as long as its text is.
+    pub(super) fn number(&mut self, of: &Val<'v>) -> Result<Option<Number>, EvaluationError> {
+        if let Val::Json(Value::Number(text)) = of {
+            self.spend_many(text.len() / 16)?;
+        }
+        Ok(of.number())
+    }
+
     fn node(&mut self, node: &'v Node) -> Outcome<'v> {
         self.spend_many(1)?;
         match node {
@@ -130,12 +138,13 @@ impl<'v> Evaluation<'v> {
                     index.kind()
                 ))
             })?;
+            self.spend_many(key.len() / 16)?;
             return value.get(key).ok_or_else(missing);
         }
         if !value.is_list() {
             return Err(not("a list or an object", of, &value));
         }
-        let number = index.number().filter(|number| match number {
+        let number = self.number(&index)?.filter(|number| match number {
             Number::Double(double) => double.fract() == 0.0,
             Number::Int(_) | Number::UInt(_) => true,
         });
@@ -173,7 +182,7 @@ impl<'v> Evaluation<'v> {
 
     fn negated(&mut self, of: &'v Node) -> Outcome<'v> {
         let value = self.node(of)?;
-        let Some(number) = value.number() else {
+        let Some(number) = self.number(&value)? else {
             return Err(EvaluationError::Unfit(format!("`-` does not take {}", value.kind())));
         };
         let overflow = || EvaluationError::Unfit("`-` has no result for this integer".to_owned());

@@ -96,12 +96,12 @@ impl<'v> Evaluation<'v> {
                 self.search(function, of, other, |text, part| text.ends_with(part))
             }
             Function::Int => {
-                integer(of, function, |integer| i64::try_from(integer).ok().map(Number::Int))
+                self.integer(of, function, |integer| i64::try_from(integer).ok().map(Number::Int))
             }
             Function::UInt => {
-                integer(of, function, |integer| u64::try_from(integer).ok().map(Number::UInt))
+                self.integer(of, function, |integer| u64::try_from(integer).ok().map(Number::UInt))
             }
-            Function::Double => double(of),
+            Function::Double => self.double(of),
             Function::String => self.string(of),
             Function::Bool => boolean(of),
         }
@@ -147,30 +147,33 @@ impl<'v> Evaluation<'v> {
         };
         Ok(Val::Text(text.into()))
     }
-}
 
-fn integer<'v>(
-    of: &Val<'v>,
-    function: Function,
-    fit: fn(i128) -> Option<Number>,
-) -> Result<Val<'v>, EvaluationError> {
-    let integer = match (of.text(), of.number()) {
-        (Some(text), _) => text.parse().ok(),
-        (None, Some(number)) => number.integer(),
-        (None, None) => return Err(function.unfit(of)),
-    };
-    integer.and_then(fit).map(Val::Number).ok_or_else(|| function.unreadable())
-}
+    fn integer(
+        &mut self,
+        of: &Val<'v>,
+        function: Function,
+        fit: fn(i128) -> Option<Number>,
+    ) -> Result<Val<'v>, EvaluationError> {
+        self.spend_many(of.text().map_or(0, str::len) / 16)?;
+        let integer = match (of.text(), self.number(of)?) {
+            (Some(text), _) => text.parse().ok(),
+            (None, Some(number)) => number.integer(),
+            (None, None) => return Err(function.unfit(of)),
+        };
+        integer.and_then(fit).map(Val::Number).ok_or_else(|| function.unreadable())
+    }
 
-fn double<'v>(of: &Val<'v>) -> Result<Val<'v>, EvaluationError> {
-    let double = match (of.text(), of.number()) {
-        (Some(text), _) => text.parse().ok().filter(|double: &f64| double.is_finite()),
-        (None, Some(number)) => Some(number.double()),
-        (None, None) => return Err(Function::Double.unfit(of)),
-    };
-    double
-        .map(|double| Val::Number(Number::Double(double)))
-        .ok_or_else(|| Function::Double.unreadable())
+    fn double(&mut self, of: &Val<'v>) -> Result<Val<'v>, EvaluationError> {
+        self.spend_many(of.text().map_or(0, str::len) / 16)?;
+        let double = match (of.text(), self.number(of)?) {
+            (Some(text), _) => text.parse().ok().filter(|double: &f64| double.is_finite()),
+            (None, Some(number)) => Some(number.double()),
+            (None, None) => return Err(Function::Double.unfit(of)),
+        };
+        double
+            .map(|double| Val::Number(Number::Double(double)))
+            .ok_or_else(|| Function::Double.unreadable())
+    }
 }
 
 fn boolean<'v>(of: &Val<'v>) -> Result<Val<'v>, EvaluationError> {

@@ -34,7 +34,7 @@ pub const MAX_DEPTH: usize = 100;
 pub const MAX_LOOPS: usize = 2;
 
 /// What one evaluation may cost: a step for every operation, every element a loop visits and
-/// every value compared or copied, and one for every 16 bytes of a string that is made.
+/// every value compared or copied, and one for every 16 bytes of text that is read or made.
 pub const MAX_STEPS: u32 = 1 << 20;
 
 /// A compiled expression. Cannot be invalid.

@@ -68,10 +68,9 @@ impl<'v> Evaluation<'v> {
         left: &Val<'v>,
         right: &Val<'v>,
     ) -> Result<Val<'v>, EvaluationError> {
-        let order = |wanted: fn(Ordering) -> bool| {
-            order(left, right)
-                .map(|order| Val::Bool(order.is_some_and(wanted)))
-                .ok_or_else(|| operator.unfit(left, right))
+        let mut order = |wanted: fn(Ordering) -> bool| {
+            let order = self.order(left, right)?.ok_or_else(|| operator.unfit(left, right))?;
+            Ok(Val::Bool(order.is_some_and(wanted)))
         };
         match operator {
             Binary::Equal => self.equal(left, right).map(Val::Bool),
@@ -81,7 +80,7 @@ impl<'v> Evaluation<'v> {
             Binary::Greater => order(Ordering::is_gt),
             Binary::GreaterOrEqual => order(Ordering::is_ge),
             Binary::In => self.contained(left, right).map(Val::Bool),
-            Binary::Arithmetic(by) => match (left.number(), right.number()) {
+            Binary::Arithmetic(by) => match (self.number(left)?, self.number(right)?) {
                 (Some(left), Some(right)) => left.combined(by, right).map(Val::Number),
                 _ if by == Arithmetic::Add => self.joined(left, right),
                 _ => Err(operator.unfit(left, right)),
@@ -105,7 +104,9 @@ impl<'v> Evaluation<'v> {
 
     fn contained(&mut self, item: &Val<'v>, of: &Val<'v>) -> Result<bool, EvaluationError> {
         if of.is_map() {
-            return Ok(item.text().is_some_and(|key| of.get(key).is_some()));
+            let Some(key) = item.text() else { return Ok(false) };
+            self.spend_many(key.len() / 16)?;
+            return Ok(of.get(key).is_some());
         }
         let Some(items) = of.items() else { return Err(Binary::In.unfit(item, of)) };
         for candidate in items {
@@ -123,7 +124,7 @@ impl<'v> Evaluation<'v> {
             self.spend_text(if left.len() == right.len() { left.len() } else { 0 })?;
             return Ok(left == right);
         }
-        if let (Some(left), Some(right)) = (left.number(), right.number()) {
+        if let (Some(left), Some(right)) = (self.number(left)?, self.number(right)?) {
             return Ok(left.compared(right) == Some(Ordering::Equal));
         }
         if let (Some(left), Some(right)) = (left.boolean(), right.boolean()) {
@@ -145,15 +146,21 @@ impl<'v> Evaluation<'v> {
         }
         Ok(true)
     }
-}
 
-/// `None`: they have no order. `Some(None)`: one is NaN, every comparison is false.
-fn order(left: &Val<'_>, right: &Val<'_>) -> Option<Option<Ordering>> {
-    if let (Some(left), Some(right)) = (left.number(), right.number()) {
-        return Some(left.compared(right));
+    /// `None`: they have no order. `Some(None)`: one is NaN, every comparison is false.
+    fn order(
+        &mut self,
+        left: &Val<'v>,
+        right: &Val<'v>,
+    ) -> Result<Option<Option<Ordering>>, EvaluationError> {
+        if let (Some(left), Some(right)) = (self.number(left)?, self.number(right)?) {
+            return Ok(Some(left.compared(right)));
+        }
+        if let (Some(left), Some(right)) = (left.text(), right.text()) {
+            self.spend_many(left.len().min(right.len()) / 16)?;
+            return Ok(Some(Some(left.cmp(right))));
+        }
+        let booleans = left.boolean().zip(right.boolean());
+        Ok(booleans.map(|(left, right)| Some(left.cmp(&right))))
     }
-    if let (Some(left), Some(right)) = (left.text(), right.text()) {
-        return Some(Some(left.cmp(right)));
-    }
-    Some(Some(left.boolean()?.cmp(&right.boolean()?)))
 }

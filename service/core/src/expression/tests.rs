@@ -297,7 +297,10 @@ fn limits_are_where_they_are_said_to_be() {
 fn work_is_bounded_whatever_the_event() {
     let items = Value::Array(vec![Value::from("x"); 100_000]);
     let text = Value::from("a".repeat(8 << 20).as_str());
-    let wide = Value::Object([("items".to_owned(), items), ("text".to_owned(), text)].into());
+    let number = Value::Number("1".repeat(8 << 20).into());
+    let zeros = Value::from("0".repeat(8 << 20).as_str());
+    let fields = [("items", items), ("text", text), ("number", number), ("zeros", zeros)];
+    let wide = Value::Object(fields.map(|(name, value)| (name.to_owned(), value)).into());
     let document = with_body(wide);
     let scope = Scope::new(&document);
     for text in [
@@ -313,6 +316,17 @@ fn work_is_bounded_whatever_the_event() {
         "body.items.filter(x, x in body.items || x in body.items).map(x, x + x + x + x)",
         "body.items.map(x, [x, x, x, x, x, x, x, x, x, x, x])",
         "body.items.map(x, body.items + body.items).size()",
+        "body.items.all(x, body.text <= body.text)",
+        "body.items.all(x, body.number > 1)",
+        "body.items.all(x, body.number != 1)",
+        "body.items.all(x, body.number * 2.0 > 1.0)",
+        "body.items.all(x, -body.number < 0.0)",
+        "body.items.all(x, double(body.number) > 0.0)",
+        "body.items.all(x, int(body.zeros) == 0)",
+        "body.items.all(x, double(body.zeros) == 0.0)",
+        "body.items.exists(x, body[body.text] == 1)",
+        "body.items.exists(x, body.text in body)",
+        "body.items.exists(x, body.items[body.number] == 1)",
     ] {
         let result = compile(text).evaluate(&scope);
         assert_eq!(result, Err(EvaluationError::TooMuchWork), "{text}");

@@ -10,6 +10,10 @@ use super::Value;
 /// Arrays and objects may be nested this deep; deeper input is not read.
 pub(crate) const MAX_DEPTH: usize = 128;
 
+/// Input with more values than this, keys not counted, is not read: one of a few bytes takes about
+/// a hundred in memory, and the 16 MiB of a request could hold eight million.
+const MAX_VALUES: usize = 1 << 20;
+
 /// Why bytes are not JSON, in words for a person. Holds nothing of the input.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
@@ -24,15 +28,18 @@ pub enum ReadError {
     /// Nested deeper than 128 levels.
     #[error("nested deeper than {MAX_DEPTH} levels")]
     TooDeep,
+    /// More than 2^20 values, keys not counted.
+    #[error("has more than {MAX_VALUES} values")]
+    TooMany,
 }
 
 /// Reads one JSON value. A lone surrogate escape becomes U+FFFD (Segment sends them, validly
 /// signed), the last of two equal keys wins, numbers keep their text.
 ///
 /// # Errors
-/// When the bytes are not JSON (a byte order mark is not), or nested too deep.
+/// When the bytes are not JSON (a byte order mark is not), nested too deep or too many values.
 pub fn read(bytes: &[u8]) -> Result<Value, ReadError> {
-    whole(bytes, |input, peek| value(input, peek, MAX_DEPTH))
+    Reader::whole(bytes, |reader, peek| reader.value(peek, MAX_DEPTH))
 }
 
 /// Reads like [`read`], with the same errors, but keeps only the `wanted` members of an object:
@@ -41,34 +48,16 @@ pub fn read(bytes: &[u8]) -> Result<Value, ReadError> {
 /// # Errors
 /// As [`read`].
 pub(crate) fn read_members(bytes: &[u8], wanted: &[&str]) -> Result<Value, ReadError> {
-    whole(bytes, |input, peek| match peek {
-        Peek::Object => members(input, deeper(MAX_DEPTH)?, wanted),
-        other => value(input, other, MAX_DEPTH),
-    })
-}
-
-fn whole(
-    bytes: &[u8],
-    read: impl FnOnce(&mut Jiter<'_>, Peek) -> Result<Value, Fault>,
-) -> Result<Value, ReadError> {
-    let bytes = replace_lone_surrogates(bytes);
-    let mut input = Jiter::new(&bytes);
-    let value = input
-        .peek()
-        .map_err(Fault::from)
-        .and_then(|peek| read(&mut input, peek))
-        .and_then(|value| input.finish().map(|()| value).map_err(Fault::from));
-    value.map_err(|fault| match fault {
-        Fault::TooDeep => ReadError::TooDeep,
-        Fault::Json(error) => {
-            ReadError::Syntax { message: error.error_type.to_string(), offset: error.index }
-        }
+    Reader::whole(bytes, |reader, peek| match peek {
+        Peek::Object => reader.members(wanted),
+        other => reader.value(other, MAX_DEPTH),
     })
 }
 
 enum Fault {
     Json(JiterError),
     TooDeep,
+    TooMany,
 }
 
 impl From<JiterError> for Fault {
@@ -77,94 +66,127 @@ impl From<JiterError> for Fault {
     }
 }
 
-fn value(input: &mut Jiter<'_>, peek: Peek, depth: usize) -> Result<Value, Fault> {
-    match peek {
-        Peek::Null => Ok(input.known_null().map(|()| Value::Null)?),
-        Peek::True | Peek::False => Ok(Value::Bool(input.known_bool(peek)?)),
-        Peek::String => Ok(Value::String(input.known_str()?.to_owned())),
-        Peek::Array => array(input, deeper(depth)?),
-        Peek::Object => object(input, deeper(depth)?),
-        _ => {
-            let text = input.known_number_bytes(peek)?;
-            // jiter has checked that these are digits, signs, dots and exponents.
-            Ok(Value::Number(String::from_utf8_lossy(text).into()))
-        }
-    }
+struct Reader<'j> {
+    input: Jiter<'j>,
+    /// How many more values may be read.
+    values: usize,
 }
 
-fn array(input: &mut Jiter<'_>, depth: usize) -> Result<Value, Fault> {
-    let mut items = Vec::new();
-    let mut next = input.known_array()?;
-    while let Some(peek) = next {
-        items.push(value(input, peek, depth)?);
-        next = input.array_step()?;
-    }
-    Ok(Value::Array(items))
-}
-
-fn object(input: &mut Jiter<'_>, depth: usize) -> Result<Value, Fault> {
-    let mut map = IndexMap::new();
-    let mut next = input.known_object()?.map(str::to_owned);
-    while let Some(key) = next {
-        let peek = input.peek()?;
-        map.insert(key, value(input, peek, depth)?);
-        next = input.next_key()?.map(str::to_owned);
-    }
-    Ok(Value::Object(map))
-}
-
-fn members(input: &mut Jiter<'_>, depth: usize, wanted: &[&str]) -> Result<Value, Fault> {
-    let mut map = IndexMap::with_capacity(wanted.len());
-    let mut next = input.known_object()?.map(|key| position(key, wanted));
-    while let Some(found) = next {
-        let peek = input.peek()?;
-        match found {
-            Some(at) => {
-                map.insert(wanted[at].to_owned(), value(input, peek, depth)?);
+impl Reader<'_> {
+    fn whole(
+        bytes: &[u8],
+        read: impl FnOnce(&mut Reader<'_>, Peek) -> Result<Value, Fault>,
+    ) -> Result<Value, ReadError> {
+        let bytes = replace_lone_surrogates(bytes);
+        let mut reader = Reader { input: Jiter::new(&bytes), values: MAX_VALUES };
+        let peek = reader.input.peek().map_err(Fault::from);
+        let value = peek
+            .and_then(|peek| read(&mut reader, peek))
+            .and_then(|value| Ok(reader.input.finish().map(|()| value)?));
+        value.map_err(|fault| match fault {
+            Fault::TooDeep => ReadError::TooDeep,
+            Fault::TooMany => ReadError::TooMany,
+            Fault::Json(error) => {
+                ReadError::Syntax { message: error.error_type.to_string(), offset: error.index }
             }
-            None => skip(input, peek, depth)?,
-        }
-        next = input.next_key()?.map(|key| position(key, wanted));
+        })
     }
-    Ok(Value::Object(map))
-}
 
-fn position(key: &str, wanted: &[&str]) -> Option<usize> {
-    wanted.iter().position(|wanted| *wanted == key)
-}
-
-/// Passes over a value, as strictly as [`value`] reads one.
-fn skip(input: &mut Jiter<'_>, peek: Peek, depth: usize) -> Result<(), Fault> {
-    match peek {
-        Peek::Null => input.known_null()?,
-        Peek::True | Peek::False => {
-            input.known_bool(peek)?;
-        }
-        Peek::String => {
-            input.known_str()?;
-        }
-        Peek::Array => {
-            let depth = deeper(depth)?;
-            let mut next = input.known_array()?;
-            while let Some(peek) = next {
-                skip(input, peek, depth)?;
-                next = input.array_step()?;
+    fn value(&mut self, peek: Peek, depth: usize) -> Result<Value, Fault> {
+        self.count()?;
+        match peek {
+            Peek::Null => Ok(self.input.known_null().map(|()| Value::Null)?),
+            Peek::True | Peek::False => Ok(Value::Bool(self.input.known_bool(peek)?)),
+            Peek::String => Ok(Value::String(self.input.known_str()?.to_owned())),
+            Peek::Array => self.array(deeper(depth)?),
+            Peek::Object => self.object(deeper(depth)?),
+            _ => {
+                let text = self.input.known_number_bytes(peek)?;
+                // jiter has checked that these are digits, signs, dots and exponents.
+                Ok(Value::Number(String::from_utf8_lossy(text).into()))
             }
         }
-        Peek::Object => {
-            let depth = deeper(depth)?;
-            let mut next = input.known_object()?.is_some();
-            while next {
-                let peek = input.peek()?;
-                skip(input, peek, depth)?;
-                next = input.next_key()?.is_some();
+    }
+
+    fn array(&mut self, depth: usize) -> Result<Value, Fault> {
+        let mut items = Vec::new();
+        let mut next = self.input.known_array()?;
+        while let Some(peek) = next {
+            items.push(self.value(peek, depth)?);
+            next = self.input.array_step()?;
+        }
+        Ok(Value::Array(items))
+    }
+
+    fn object(&mut self, depth: usize) -> Result<Value, Fault> {
+        let mut map = IndexMap::new();
+        let mut next = self.input.known_object()?.map(str::to_owned);
+        while let Some(key) = next {
+            let peek = self.input.peek()?;
+            map.insert(key, self.value(peek, depth)?);
+            next = self.input.next_key()?.map(str::to_owned);
+        }
+        Ok(Value::Object(map))
+    }
+
+    fn members(&mut self, wanted: &[&str]) -> Result<Value, Fault> {
+        self.count()?;
+        let depth = deeper(MAX_DEPTH)?;
+        let position = |key: &str| wanted.iter().position(|wanted| *wanted == key);
+        let mut map = IndexMap::with_capacity(wanted.len());
+        let mut next = self.input.known_object()?.map(position);
+        while let Some(found) = next {
+            let peek = self.input.peek()?;
+            match found {
+                Some(at) => {
+                    map.insert(wanted[at].to_owned(), self.value(peek, depth)?);
+                }
+                None => self.skip(peek, depth)?,
+            }
+            next = self.input.next_key()?.map(position);
+        }
+        Ok(Value::Object(map))
+    }
+
+    /// Passes over a value, as strictly as [`Reader::value`] reads one.
+    fn skip(&mut self, peek: Peek, depth: usize) -> Result<(), Fault> {
+        self.count()?;
+        match peek {
+            Peek::Null => self.input.known_null()?,
+            Peek::True | Peek::False => {
+                self.input.known_bool(peek)?;
+            }
+            Peek::String => {
+                self.input.known_str()?;
+            }
+            Peek::Array => {
+                let depth = deeper(depth)?;
+                let mut next = self.input.known_array()?;
+                while let Some(peek) = next {
+                    self.skip(peek, depth)?;
+                    next = self.input.array_step()?;
+                }
+            }
+            Peek::Object => {
+                let depth = deeper(depth)?;
+                let mut next = self.input.known_object()?.is_some();
+                while next {
+                    let peek = self.input.peek()?;
+                    self.skip(peek, depth)?;
+                    next = self.input.next_key()?.is_some();
+                }
+            }
+            _ => {
+                self.input.known_number_bytes(peek)?;
             }
         }
-        _ => {
-            input.known_number_bytes(peek)?;
-        }
+        Ok(())
     }
-    Ok(())
+
+    fn count(&mut self) -> Result<(), Fault> {
+        self.values = self.values.checked_sub(1).ok_or(Fault::TooMany)?;
+        Ok(())
+    }
 }
 
 fn deeper(depth: usize) -> Result<usize, Fault> {
@@ -215,7 +237,7 @@ fn surrogate(bytes: &[u8]) -> Option<Half> {
 
 #[cfg(test)]
 mod tests {
-    use super::{ReadError, Value, read, read_members};
+    use super::{MAX_VALUES, ReadError, Value, read, read_members};
 
     fn check(input: &str, output: &str) {
         assert_eq!(read(input.as_bytes()).unwrap().to_string(), output, "from {input}");
@@ -275,5 +297,18 @@ mod tests {
         let skipped = |n| read_members(format!(r#"{{"a":{}}}"#, nested(n)).as_bytes(), &[]);
         assert!(skipped(127).is_ok());
         assert_eq!(skipped(128), Err(ReadError::TooDeep));
+    }
+
+    #[test]
+    fn the_number_of_values_is_bounded() {
+        let list = |n: usize| format!("[{}0]", "0,".repeat(n - 1));
+        assert!(read(list(MAX_VALUES - 1).as_bytes()).is_ok());
+        assert_eq!(read(list(MAX_VALUES).as_bytes()), Err(ReadError::TooMany));
+        let skipped = |n| read_members(format!(r#"{{"a":{}}}"#, list(n)).as_bytes(), &[]);
+        assert!(skipped(MAX_VALUES - 2).is_ok());
+        assert_eq!(skipped(MAX_VALUES - 1), Err(ReadError::TooMany));
+        let keys = |n: usize| format!("{{\"a\":[{}]}}", vec![r#"{"b":1}"#; n].join(","));
+        assert!(read(keys(MAX_VALUES / 2 - 1).as_bytes()).is_ok());
+        assert_eq!(read(keys(MAX_VALUES / 2).as_bytes()), Err(ReadError::TooMany));
     }
 }

@@ -68,7 +68,11 @@ impl Hint {
 /// were live before. Costs about 30 times a verification: callers bound how often, and for which
 /// sizes, they ask.
 #[must_use]
-pub fn explain(request: &ReceivedRequest, live: &Secrets, previous: &[Secret]) -> Option<Hint> {
+pub fn explain<'s>(
+    request: &ReceivedRequest,
+    live: &Secrets,
+    previous: impl IntoIterator<Item = &'s Secret>,
+) -> Option<Hint> {
     let signature = request.signature()?;
     let body = request.body();
     let first = elements::split(body)
@@ -86,7 +90,7 @@ pub fn explain(request: &ReceivedRequest, live: &Secrets, previous: &[Secret]) -
     let first_element =
         || first.is_some_and(|first| live.iter().any(|s| s.verifies(first, signature)));
 
-    if previous.iter().any(signed) {
+    if previous.into_iter().any(signed) {
         Some(Hint::PreviousSecret)
     } else if first_element() {
         Some(Hint::FirstElement)

@@ -107,11 +107,14 @@ impl Secrets {
         self.0.iter()
     }
 
-    /// Whether any secret verifies `message`. All are tried, so that the duration does not tell
-    /// which.
+    /// The position of the first secret that verifies `message`. All are tried, so that the
+    /// duration does not tell which.
     #[must_use]
-    pub fn verify(&self, message: &[u8], signature: &Signature) -> bool {
-        self.0.iter().fold(false, |found, secret| found | secret.verifies(message, signature))
+    pub fn signer(&self, message: &[u8], signature: &Signature) -> Option<usize> {
+        self.0.iter().enumerate().fold(None, |found, (position, secret)| {
+            let verifies = secret.verifies(message, signature);
+            found.or(verifies.then_some(position))
+        })
     }
 }
 
@@ -247,12 +250,13 @@ mod tests {
     #[test]
     fn any_live_secret_verifies_and_an_empty_one_does_not_exist() {
         let secrets = Secrets::new(vec![secret("a"), secret("b"), secret("ключ")]).unwrap();
-        for signer in ["a", "b", "ключ"] {
-            assert!(secrets.verify(b"x", &secret(signer).sign(b"x")), "{signer}");
+        for (position, signer) in ["a", "b", "ключ"].into_iter().enumerate() {
+            let found = secrets.signer(b"x", &secret(signer).sign(b"x"));
+            assert_eq!(found, Some(position), "{signer}");
         }
-        assert!(!secrets.verify(b"x", &secret("c").sign(b"x")));
-        assert!(!secrets.verify(b"y", &secret("a").sign(b"x")));
-        assert!(!Secrets::default().verify(b"x", &secret("a").sign(b"x")));
+        assert_eq!(secrets.signer(b"x", &secret("c").sign(b"x")), None);
+        assert_eq!(secrets.signer(b"y", &secret("a").sign(b"x")), None);
+        assert_eq!(Secrets::default().signer(b"x", &secret("a").sign(b"x")), None);
         assert!(Secret::new(b"").is_none());
         assert!(Secrets::new(vec![secret("a"); 5]).is_err());
     }

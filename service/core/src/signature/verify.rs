@@ -99,18 +99,27 @@ impl ReceivedRequest {
     /// In [`Mode::Enforce`], when one of these fails; the request comes back for an explanation.
     pub fn verify(self, rules: &Rules) -> Result<VerifiedRequest, Refused> {
         let mut split = Parts::new(&self.body);
-        let verdict = match (self.judge(rules, &mut split), rules.mode) {
+        let mut signer = None;
+        let verdict = match (self.judge(rules, &mut split, &mut signer), rules.mode) {
             (Ok(verdict), _) => verdict,
-            (Err(refusal), Mode::Enforce) => return Err(Refused { refusal, request: self }),
+            (Err(refusal), Mode::Enforce) => {
+                return Err(Refused { refusal, signer, request: self });
+            }
             (Err(Refusal::NoSecret), Mode::Observe) => Verdict::ObservedNoSecret,
             (Err(Refusal::SignatureMissing), Mode::Observe) => Verdict::ObservedMissing,
             (Err(_), Mode::Observe) => Verdict::ObservedMismatch,
         };
         let ranges = split.into_ranges(self.body.len());
-        Ok(VerifiedRequest { body: self.body, ranges, verdict })
+        Ok(VerifiedRequest { body: self.body, ranges, verdict, signer })
     }
 
-    fn judge(&self, rules: &Rules, parts: &mut Parts<'_>) -> Result<Verdict, Refusal> {
+    /// Also says which secret the signature is from, whatever else is wrong.
+    fn judge(
+        &self,
+        rules: &Rules,
+        parts: &mut Parts<'_>,
+        signer: &mut Option<usize>,
+    ) -> Result<Verdict, Refusal> {
         if rules.secrets.is_empty() {
             return Err(Refusal::NoSecret);
         }
@@ -124,13 +133,15 @@ impl ReceivedRequest {
         let SignatureHeader::Present(signature) = &self.signature else {
             return Err(Refusal::SignatureMalformed);
         };
-        if rules.secrets.verify(&self.body, signature) {
+        *signer = rules.secrets.signer(&self.body, signature);
+        if signer.is_some() {
             return Ok(Verdict::VerifiedBody);
         }
         let Batches::FirstElement(header) = &rules.batches else { return Err(Refusal::Mismatch) };
-        match parts.first() {
-            Some(first) if rules.secrets.verify(&self.body[first.clone()], signature) => {}
-            _ => return Err(Refusal::Mismatch),
+        let first = parts.first().map(|first| &self.body[first.clone()]);
+        *signer = first.and_then(|first| rules.secrets.signer(first, signature));
+        if signer.is_none() {
+            return Err(Refusal::Mismatch);
         }
         if !header.is_loaded() {
             return Err(Refusal::RequiredHeaderNotLoaded);
@@ -224,6 +235,8 @@ pub enum Refusal {
 pub struct Refused {
     /// Why.
     pub refusal: Refusal,
+    /// Position of the secret whose signature was right, when something else was wrong.
+    pub signer: Option<usize>,
     /// For [`explain`](super::explain); still without its events.
     pub request: ReceivedRequest,
 }
@@ -233,6 +246,7 @@ pub struct VerifiedRequest {
     body: Bytes,
     ranges: Vec<Range<usize>>,
     verdict: Verdict,
+    signer: Option<usize>,
 }
 
 /// One event of a request.
@@ -251,6 +265,12 @@ impl VerifiedRequest {
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         self.verdict
+    }
+
+    /// Position of the secret whose signature was right.
+    #[must_use]
+    pub fn signer(&self) -> Option<usize> {
+        self.signer
     }
 
     /// How many events there are; none in `[]`.

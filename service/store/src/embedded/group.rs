@@ -84,9 +84,8 @@ pub(super) fn write(
     let mut commands = group.into_iter();
     let mut room = |command: &Command| match command {
         Command::Accept { .. } => free.check(engine.dir(), options.reserve),
-        Command::Plan { .. } | Command::Settle { .. } => {
-            free.check(engine.dir(), options.reserve / 2)
-        }
+        Command::Plan { .. } => free.check(engine.dir(), options.reserve / 2),
+        Command::Settle { .. } => free.check(engine.dir(), options.reserve / 4),
         _ => Ok(()),
     };
     let applied = end_lost_leases(open, shared, &mut txn, &mut news, now).and_then(|()| {

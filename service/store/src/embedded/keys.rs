@@ -24,7 +24,8 @@ pub(super) enum Space {
     Sources,
     /// `[source 8]` -> event id, 16 bytes: everything up to it is planned.
     Cursors,
-    /// `[queue 16][lane 8][seq 8]` -> action id, 20 bytes: actions not yet delivered or dead.
+    /// `[queue 16][lane 8][seq 8]` -> `[action 20][size 4]`: actions not yet delivered or
+    /// dead, and how many bytes their records have.
     Lanes,
     /// `[queue 16][lane 8]` -> `Place`: lanes that have actions, and where their heads stand.
     Places,

@@ -1,14 +1,13 @@
 //! Lanes and their heads on disk. Who has which lease is [`super::leases`]'s.
 
 use prost::Message;
-use segment_source_core::event::ActionId;
 
 use super::{
     fault::Fault,
     keys::{self, Lane, QueueKey, Space},
     leases::Lease,
     numbers::Numbers,
-    records::{self, Head, Place},
+    records::{Head, Item, Place},
     txn::Txn,
 };
 use crate::contract::Millis;
@@ -19,13 +18,13 @@ pub(super) fn append(
     numbers: &mut Numbers,
     queue: QueueKey,
     lane: Lane,
-    action: ActionId,
+    item: Item,
 ) -> Result<(), Fault> {
     let seq = numbers.place();
-    let action = action.to_bytes().to_vec();
-    txn.put(Space::Lanes, &keys::in_lane(queue, lane, seq), action.clone());
+    let item = item.to_bytes();
+    txn.put(Space::Lanes, &keys::in_lane(queue, lane, seq), item.clone());
     if txn.get(Space::Places, &keys::place(queue, lane))?.is_none() {
-        put(txn, numbers, queue, None, &head(lane, seq, action, 0));
+        put(txn, numbers, queue, None, &head(lane, seq, item, 0));
     }
     Ok(())
 }
@@ -41,8 +40,8 @@ pub(super) fn remove_head(
     txn.remove(Space::Lanes, &key);
     txn.remove(Space::Ready, &keys::ready(queue, lease.ready));
     match txn.next(Space::Lanes, &key, &keys::in_lane(queue, lane, u64::MAX))? {
-        Some((key, action)) => {
-            let head = head(lane, keys::number(&key, 24), action.to_vec(), 0);
+        Some((key, item)) => {
+            let head = head(lane, keys::number(&key, 24), item.to_vec(), 0);
             put(txn, numbers, queue, None, &head);
         }
         None => txn.remove(Space::Places, &keys::place(queue, lane)),
@@ -58,8 +57,8 @@ pub(super) fn return_head(
     due: Option<Millis>,
 ) {
     txn.remove(Space::Ready, &keys::ready(lease.queue, lease.ready));
-    let action = lease.action.to_bytes().to_vec();
-    put(txn, numbers, lease.queue, due, &head(lease.lane, lease.seq, action, lease.attempt));
+    let item = Item { action: lease.action, size: lease.size }.to_bytes();
+    put(txn, numbers, lease.queue, due, &head(lease.lane, lease.seq, item, lease.attempt));
 }
 
 /// Makes delayed heads ready whose time has come, at most `limit`. `from` is not after the first
@@ -85,8 +84,8 @@ pub(super) fn promote(
     Ok(None)
 }
 
-fn head(lane: Lane, seq: u64, action: Vec<u8>, attempts: u32) -> Head {
-    Head { lane: u64::from_be_bytes(lane), seq, action, attempts }
+fn head(lane: Lane, seq: u64, item: Vec<u8>, attempts: u32) -> Head {
+    Head { lane: u64::from_be_bytes(lane), seq, item, attempts }
 }
 
 fn put(
@@ -112,7 +111,7 @@ pub(super) struct ReadyHead {
     pub(super) ready: u64,
     pub(super) lane: Lane,
     pub(super) seq: u64,
-    pub(super) action: ActionId,
+    pub(super) item: Item,
     pub(super) attempts: u32,
 }
 
@@ -123,7 +122,7 @@ impl ReadyHead {
             ready: keys::number(key, 16),
             lane: head.lane.to_be_bytes(),
             seq: head.seq,
-            action: records::action_id(&head.action)?,
+            item: Item::from_bytes(&head.item)?,
             attempts: head.attempts,
         })
     }

@@ -21,6 +21,8 @@ pub(super) struct Lease {
     /// Its place among the ready.
     pub(super) ready: u64,
     pub(super) action: ActionId,
+    /// Bytes of its record.
+    pub(super) size: u32,
     /// This one included.
     pub(super) attempt: u32,
     pub(super) expires: Millis,

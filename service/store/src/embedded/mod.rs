@@ -169,8 +169,8 @@ impl Store {
         self.ask(|answer| Command::Plan { events, answer }).await
     }
 
-    /// Leases up to `max` heads of lanes of a queue, longest ready first. A queue has at most
-    /// 65,536 open leases.
+    /// Leases up to `max` heads of lanes of a queue and about 3 MiB of them, longest ready first. A
+    /// queue has at most 65,536 open leases.
     ///
     /// # Errors
     /// Then nothing was leased.

@@ -24,7 +24,7 @@ use crate::contract::Clock;
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Below this many free bytes on the file system no event is accepted; half of it is left for
-    /// planning and settling. Default: 512 MiB, which is more than the engine's journals, unwritten
+    /// planning, and a quarter for settling alone. Default: 512 MiB, which is more than the engine's journals, unwritten
     /// tables and a compaction take together.
     pub reserve: u64,
     /// Bytes of blocks kept in memory to answer reads. Default: 16 MiB. Besides this the engine

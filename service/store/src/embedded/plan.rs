@@ -13,7 +13,7 @@ use super::{
     keys::{self, Lane, QueueKey, Space},
     lanes,
     numbers::Numbers,
-    records::{self, ActionRecord, LogRecord, Pair, PlanRecord, State, StateRecord},
+    records::{self, ActionRecord, Item, LogRecord, Pair, PlanRecord, State, StateRecord},
     txn::Txn,
 };
 use crate::contract::{PlannedEvent, Reason};
@@ -81,10 +81,12 @@ impl Prepared {
         txn.add(day.actions.clone(), &keys::log(self.event), self.record);
         let mut queues = Vec::new();
         for PreparedAction { id, record, to } in self.actions {
+            let size = u32::try_from(record.len()).unwrap_or(u32::MAX);
+            let item = Item { action: id, size };
             txn.add(day.actions.clone(), &keys::action(id), record);
             match to {
                 Ok((queue, lane)) => {
-                    lanes::append(txn, numbers, queue, lane, id)?;
+                    lanes::append(txn, numbers, queue, lane, item)?;
                     queues.push(queue);
                 }
                 Err(reason) => {

@@ -3,6 +3,7 @@
 
 use std::ops::RangeInclusive;
 
+use bytes::Bytes;
 use fjall::Readable;
 use prost::Message;
 use segment_source_core::{
@@ -61,8 +62,9 @@ pub(super) fn range(
             }
             let (key, value) = stored.into_inner()?;
             let id = keys::event_of(&key).ok_or(Fault::damaged("a log key"))?;
-            bytes += value.len();
-            entries.push(compose(engine, shared, &day, &range.source, id, &value)?);
+            let entry = compose(engine, shared, &day, &range.source, id, &value)?;
+            bytes += value.len() + payloads(&entry);
+            entries.push(entry);
         }
     }
     Ok(entries)
@@ -85,11 +87,17 @@ pub(super) fn after(
             }
             let (key, value) = stored.into_inner()?;
             let id = keys::event_of(&key).ok_or(Fault::damaged("a log key"))?;
-            bytes += value.len();
-            entries.push(compose(engine, shared, &day, source, id, &value)?);
+            let entry = compose(engine, shared, &day, source, id, &value)?;
+            bytes += value.len() + payloads(&entry);
+            entries.push(entry);
         }
     }
     Ok(entries)
+}
+
+/// Bytes of an entry's actions.
+fn payloads(entry: &LogEntry) -> usize {
+    entry.actions.iter().filter_map(|it| it.action.payload.as_ref()).map(Bytes::len).sum()
 }
 
 /// Entries that wait for a plan.

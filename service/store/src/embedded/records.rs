@@ -161,9 +161,9 @@ pub(super) struct Head {
     /// Its place in the lane.
     #[prost(uint64, tag = "2")]
     pub(super) seq: u64,
-    /// 20 bytes.
+    /// As it stands in its lane.
     #[prost(bytes = "vec", tag = "3")]
-    pub(super) action: Vec<u8>,
+    pub(super) item: Vec<u8>,
     /// Leases of it that ended.
     #[prost(uint32, tag = "4")]
     pub(super) attempts: u32,
@@ -299,9 +299,26 @@ pub(super) fn event_id(bytes: &[u8]) -> Result<EventId, Fault> {
     Ok(EventId::from_bytes(bytes))
 }
 
-pub(super) fn action_id(bytes: &[u8]) -> Result<ActionId, Fault> {
-    let bytes = bytes.try_into().map_err(|_| Fault::damaged("an action id"))?;
-    Ok(ActionId::from_bytes(bytes))
+/// An action in a lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Item {
+    /// Which one.
+    pub(super) action: ActionId,
+    /// Bytes of its record.
+    pub(super) size: u32,
+}
+
+impl Item {
+    pub(super) fn to_bytes(self) -> Vec<u8> {
+        [self.action.to_bytes().as_slice(), &self.size.to_be_bytes()].concat()
+    }
+
+    pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, Fault> {
+        let damaged = || Fault::damaged("a place in a lane");
+        let (action, size) = bytes.split_first_chunk().ok_or_else(damaged)?;
+        let size = size.try_into().map_err(|_| damaged())?;
+        Ok(Self { action: ActionId::from_bytes(*action), size: u32::from_be_bytes(size) })
+    }
 }
 
 fn verdict_number(verdict: Verdict) -> u32 {

@@ -12,6 +12,7 @@ use super::{
     lanes::{self, ReadyHead},
     leases::{Lease, Leases, PER_QUEUE},
     numbers::Numbers,
+    records::Item,
     shared::Shared,
     txn::Txn,
 };
@@ -19,6 +20,10 @@ use crate::contract::{LeaseToken, Millis};
 
 /// Delayed heads made ready by one take.
 const PROMOTED_AT_ONCE: usize = 1024;
+
+/// Records that one take gives, in bytes, unless a single one is larger. All of them are in memory
+/// at once; and with what goes around them they fit into the 4 MiB that gRPC clients take.
+const TAKEN_BYTES: usize = 3 << 20;
 
 /// A lease whose action is still to be read.
 #[derive(Clone, Copy, Debug)]
@@ -73,14 +78,19 @@ pub(super) fn take(
     let behind = keys::ready(queue, given.up_to.saturating_add(1));
     let range = behind..=keys::ready(queue, u64::MAX);
     let mut taken = Vec::new();
+    let mut bytes = 0_usize;
     for stored in engine.space(Space::Ready).range(range).take(max) {
         let (key, value) = stored.into_inner()?;
-        let head = ReadyHead::decode(&key, &value)?;
+        let ReadyHead { ready, lane, seq, item, attempts } = ReadyHead::decode(&key, &value)?;
+        let Item { action, size } = item;
+        bytes = bytes.saturating_add(usize::try_from(size).unwrap_or(usize::MAX));
+        if bytes > TAKEN_BYTES && !taken.is_empty() {
+            break;
+        }
         let token = new_token()?;
-        let attempt = head.attempts.saturating_add(1);
+        let attempt = attempts.saturating_add(1);
         let expires = now.saturating_add(u64::try_from(lease.as_millis()).unwrap_or(Millis::MAX));
-        let ReadyHead { ready, lane, seq, action, .. } = head;
-        let lease = Lease { queue, lane, seq, ready, action, attempt, expires };
+        let lease = Lease { queue, lane, seq, ready, action, size, attempt, expires };
         leases.begin(token, lease);
         leases.queue(queue).up_to = ready;
         taken.push(Taking { token, expires, attempt, action });

@@ -70,6 +70,14 @@ async fn a_nearly_full_disk_takes_no_events_but_lets_work_drain() {
         let lease = fixture.take_one().await;
         assert_eq!(fixture.settle(&lease, Settlement::Ack).await, Settled::Done);
     }
+    // Fuller still: planning must not take the room that settling needs.
+    let fixture = fixture.reopen().await;
+    let waiting = fixture.planned("v", 1).await;
+    let fixture = fixture.open_again(Options { reserve: 2 * reserve, ..Options::default() });
+    let refused = fixture.store.plan(&source(), vec![plan(waiting, vec![])]).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Full { .. }));
+    let lease = fixture.take_one().await;
+    assert_eq!(fixture.settle(&lease, Settlement::Ack).await, Settled::Done);
     let fixture = fixture.open_again(Options { reserve: u64::MAX, ..Options::default() });
     let refused = fixture.store.plan(&source(), vec![]).await.unwrap_err();
     assert!(matches!(refused, StoreError::Full { .. }));

@@ -155,3 +155,24 @@ async fn those_who_wait_hear_of_what_comes_between_asking_and_waiting() {
     ready.await;
     assert_eq!(fixture.take(9).await.len(), 1);
 }
+
+/// Else a consumer that asks for a thousand would have all of them in memory, however large.
+#[tokio::test]
+async fn one_take_gives_few_large_actions() {
+    let fixture = Fixture::new();
+    for _ in 0..5 {
+        let id = new(fixture.accept(event()).await);
+        let large = NewAction { rendered: Ok(vec![b'x'; 1 << 20].into()), ..action("a") };
+        fixture.store.plan(&source(), vec![plan(id, vec![large])]).await.unwrap();
+    }
+    let huge = NewAction { rendered: Ok(vec![b'x'; 16 << 20].into()), ..action("a") };
+    let id = new(fixture.accept(event()).await);
+    fixture.store.plan(&source(), vec![plan(id, vec![huge])]).await.unwrap();
+    let mut taken = Vec::new();
+    for _ in 0..4 {
+        let leases = fixture.take(1_000).await;
+        taken.push(leases.len());
+    }
+    assert_eq!(taken, [2, 2, 1, 1]);
+    assert_eq!(fixture.take(1_000).await.len(), 0);
+}

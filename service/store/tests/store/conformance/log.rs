@@ -3,9 +3,11 @@
 use std::{future::poll_fn, task::Poll};
 
 use segment_source_core::event::EventId;
-use segment_source_store::{LogEntry, LogRange};
+use segment_source_store::{LogEntry, LogRange, NewAction};
 
-use crate::harness::{Fixture, HOUR, NewEventExt as _, START, event, new, other_source, source};
+use crate::harness::{
+    Fixture, HOUR, NewEventExt as _, START, action, event, new, other_source, plan, source,
+};
 
 fn all() -> LogRange {
     LogRange { source: source(), before: None, since: None, until: None }
@@ -79,4 +81,22 @@ async fn new_entries_are_waited_for() {
     assert_eq!(ids(both.await.unwrap()), [first, second]);
     let one = fixture.store.next_events(&source, Some(first), 1).await.unwrap();
     assert_eq!(ids(one), [second]);
+}
+
+/// Else a page of the log would have everything in memory that large events were made into.
+#[tokio::test]
+async fn a_page_ends_early_when_its_actions_are_large() {
+    let fixture = Fixture::new();
+    for _ in 0..6 {
+        let id = new(fixture.accept(event()).await);
+        let large = NewAction { rendered: Ok(vec![b'x'; 3 << 20].into()), ..action("a") };
+        fixture.store.plan(&source(), vec![plan(id, vec![large])]).await.unwrap();
+    }
+    let page = fixture.store.read_log(all(), 100).await.unwrap();
+    assert_eq!(page.len(), 2);
+    let before = page.last().map(|entry| entry.id);
+    let next = fixture.store.read_log(LogRange { before, ..all() }, 100).await.unwrap();
+    assert_eq!(next.len(), 2);
+    let after = next.last().map(|entry| entry.id);
+    assert_eq!(fixture.store.next_events(&source(), after, 100).await.unwrap().len(), 2);
 }
