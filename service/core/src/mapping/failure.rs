@@ -16,12 +16,14 @@ pub(super) const WRONG_TYPE: &str = "wrong_type";
 pub(super) const EXPRESSION_ERROR: &str = "expression_error";
 pub(super) const TOO_MANY_RECIPIENTS: &str = "too_many_recipients";
 pub(super) const NOT_COVERED: &str = "not_covered";
+pub(super) const TOO_LARGE: &str = "too_large";
 
 /// Every code a [`Failure`] can have, with its meaning.
-pub const FAILURE_CODES: [(&str, &str); 5] = [
+pub const FAILURE_CODES: [(&str, &str); 6] = [
     (MISSING_FIELD, "the event has no value for a field that must have one"),
     (WRONG_TYPE, "a value is of a kind that its field does not take"),
     (EXPRESSION_ERROR, "the expression of a field has no value for the event"),
     (TOO_MANY_RECIPIENTS, "more than 1,000 recipients or members"),
     (NOT_COVERED, "the action type is denied to events that no signature covers"),
+    (TOO_LARGE, "the actions of the event are larger than 32 MiB together"),
 ];

@@ -75,6 +75,30 @@ pub enum Decision {
     Failed(Failure),
 }
 
+/// Bytes of all payloads of one event: two copies of the largest event.
+const MAX_PAYLOADS: usize = 32 << 20;
+
+impl Decision {
+    /// Takes a payload's bytes from what is left; a payload that does not fit is given up.
+    fn within(self, left: &mut usize) -> Self {
+        let Self::Rendered(payload) = &self else { return self };
+        match left.checked_sub(payload.len()) {
+            Some(rest) => {
+                *left = rest;
+                self
+            }
+            None => Self::Failed(Failure {
+                code: failure::TOO_LARGE,
+                message: format!(
+                    "its payload of {} bytes does not fit: the actions of one event may have \
+                     {MAX_PAYLOADS} bytes together; map less of the event",
+                    payload.len()
+                ),
+            }),
+        }
+    }
+}
+
 impl Mapping {
     fn decide(
         &self,
@@ -133,7 +157,8 @@ impl Mappings {
 
     /// What every mapping makes of an event, in the order in which they run. `covered` says
     /// whether a signature covers the event; where none does, actions of the types in
-    /// `deny_uncovered` fail.
+    /// `deny_uncovered` fail, and so do those with which the event's payloads would be larger than
+    /// 32 MiB together: a large event that many mappings copy must not fill memory.
     #[must_use]
     pub fn plan(
         &self,
@@ -142,12 +167,15 @@ impl Mappings {
         covered: bool,
         deny_uncovered: &[ActionType],
     ) -> Vec<Outcome<'_>> {
+        let mut left = MAX_PAYLOADS;
         self.iter()
             .map(|mapping| Outcome {
                 mapping: &mapping.name,
                 action_type: mapping.action.action_type(),
                 destination: &mapping.destination,
-                result: mapping.decide(document, event_type, covered, deny_uncovered),
+                result: mapping
+                    .decide(document, event_type, covered, deny_uncovered)
+                    .within(&mut left),
             })
             .collect()
     }

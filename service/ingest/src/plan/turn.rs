@@ -5,6 +5,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use bytes::Bytes;
 use segment_source_core::event::{Event, EventId};
 use segment_source_store::{PlannedEvent, StoreError, embedded::Store};
 
@@ -13,6 +14,10 @@ use crate::{Source, metrics::PlanMetrics};
 
 /// So many events are planned in one turn, at the most.
 const EVENTS: usize = 256;
+
+/// A turn ends with the event that brings its payloads to so many bytes; the events after it come
+/// again in the next.
+const PAYLOADS: usize = 8 << 20;
 
 pub(super) struct Turn {
     pub(super) store: Store,
@@ -60,10 +65,27 @@ impl Turn {
     /// On a blocking thread: expressions and large bodies take their time.
     async fn render(&self, events: Vec<(EventId, Event)>) -> Result<Vec<PlannedEvent>, String> {
         let source = self.source.clone();
-        let render = move || events.iter().map(|(id, event)| render(&source, *id, event)).collect();
+        let render = move || {
+            let mut planned = Vec::with_capacity(events.len());
+            let mut bytes = 0;
+            for (id, event) in &events {
+                let event = render(&source, *id, event);
+                bytes += payloads(&event);
+                planned.push(event);
+                if bytes >= PAYLOADS {
+                    break;
+                }
+            }
+            planned
+        };
         let rendered = tokio::task::spawn_blocking(render).await;
         rendered.map_err(|error| format!("rendering did not end: {error}"))
     }
+}
+
+/// Bytes of what an event was rendered into.
+fn payloads(event: &PlannedEvent) -> usize {
+    event.actions.iter().filter_map(|action| action.rendered.as_ref().ok()).map(Bytes::len).sum()
 }
 
 /// What is counted once a plan is durable.

@@ -140,3 +140,22 @@ async fn a_backlog_is_planned_in_order_and_beside_other_sources() {
     assert_eq!(ingest.store.unplanned(&source_id("prod/web"), 10).await.unwrap(), []);
     ingest.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_events_are_planned_over_several_turns() {
+    let fields = [("id", path("body.userId")), ("properties", path("body.traits"))];
+    let copies = ["a", "b"].map(|name| mapping(name, "identify", "users_identify", &fields));
+    let mut ingest = Ingest::serve(&[source("web", copies.to_vec())]).await;
+    let mut ids = Vec::new();
+    for number in 0..6 {
+        let text = "x".repeat(3 << 20);
+        let traits = format!(r#"{{"type":"identify","userId":"u","traits":{{"t":"{text}"}}}}"#);
+        ids.push(ingest.accept(submission(number, &traits)).await);
+    }
+    ingest.plan();
+    for id in ids {
+        let event = ingest.planned(&id).await;
+        assert_eq!((outcome(&event), event.actions.len()), (Outcome::Pending, 2));
+    }
+    ingest.stop().await;
+}

@@ -49,6 +49,32 @@ fn actions_run_by_type_and_then_as_given() {
 }
 
 #[test]
+fn many_copies_of_a_large_event_are_too_large() {
+    let copy = |name: &str| Mapping {
+        name: name.to_owned(),
+        ..mapping(
+            ActionType::WorkflowsTrigger,
+            &[("workflow", "!\"w\""), ("recipients", "userId"), ("data", "body")],
+        )
+    };
+    let mappings = Mappings::new(vec![
+        copy("1"),
+        copy("2"),
+        copy("3"),
+        mapping(ActionType::WorkflowsTrigger, &[("workflow", "!\"w\""), ("recipients", "userId")]),
+    ]);
+    let body = format!(r#"{{"userId":"u","text":"{}"}}"#, "x".repeat(12 << 20));
+    let planned = mappings.plan(&document(&body), "e", true, &[]);
+    let code = |outcome: &Outcome<'_>| match &outcome.result {
+        Decision::Rendered(_) => "rendered",
+        Decision::Failed(failure) => failure.code,
+        other => panic!("{other:?}"),
+    };
+    let codes: Vec<_> = planned.iter().map(code).collect();
+    assert_eq!(codes, ["rendered", "rendered", "too_large", "rendered"]);
+}
+
+#[test]
 fn every_mapping_has_an_outcome() {
     let when = |text| Some(Expression::compile(text).unwrap());
     let delete = || minimal(ActionType::UsersDelete);
