@@ -11,15 +11,15 @@ const DOMAIN: &str = "segment-source.dev";
 
 /// INVALID_ARGUMENT with the field it is about.
 pub(super) fn invalid(field: &str, message: &str) -> Status {
-    let mut details = ErrorDetails::with_error_info("INVALID_REQUEST", DOMAIN, []);
+    let mut details = ErrorDetails::with_error_info("INVALID_ARGUMENT", DOMAIN, []);
     details.add_bad_request_violation(field, message);
     Status::with_error_details(Code::InvalidArgument, format!("{field}: {message}"), details)
 }
 
 /// NOT_FOUND: there is no such source, or it has no such queue.
 pub(super) fn unknown_queue(queue: &DestinationId) -> Status {
-    let mut details = ErrorDetails::with_error_info("UNKNOWN_QUEUE", DOMAIN, []);
-    details.set_resource_info("queue", queue.to_string(), "", "not configured");
+    let mut details = ErrorDetails::with_error_info("QUEUE_NOT_FOUND", DOMAIN, []);
+    details.set_resource_info("segment-source.dev/Queue", queue.to_string(), "", "not configured");
     let message = format!(
         "source {} has no queue destination `{}` here; check the names, and that the source is \
          loaded (Admin/ListSources)",
@@ -30,7 +30,11 @@ pub(super) fn unknown_queue(queue: &DestinationId) -> Status {
 
 /// UNAVAILABLE: the same call will work again.
 pub(super) fn store(error: &StoreError) -> Status {
-    unavailable("STORE_UNAVAILABLE", &error.to_string())
+    match error {
+        StoreError::Full { .. } => unavailable("STORE_FULL", &error.to_string()),
+        StoreError::Unavailable(_) => unavailable("STORE_UNAVAILABLE", &error.to_string()),
+        StoreError::Closing => draining(),
+    }
 }
 
 /// UNAVAILABLE: this process is going; another one or a later call will do.
