@@ -106,7 +106,8 @@ fn in_words(snapshot: &Snapshot) -> Vec<String> {
     synced.into_iter().chain(snapshot.sources.iter().map(source)).collect()
 }
 
-fn source(name: &str, event_type: &str) -> String {
+/// A source with one mapping for this event type.
+pub(super) fn source(name: &str, event_type: &str) -> String {
     format!(
         "apiVersion: segment-source.dev/v1alpha1
 kind: SegmentSource

@@ -6,29 +6,13 @@ use segment_source_core::source::SourceId;
 use segment_source_store::Millis;
 
 use super::{Keeper, Known, Pass};
-use crate::config::{REMOVED_FOR, State};
+use crate::config::{REMOVED_FOR, State, tests::source};
 
 /// A folder in memory, read by a keeper.
 struct Folder {
     keeper: Keeper,
     files: BTreeMap<&'static str, String>,
     now: Millis,
-}
-
-/// A source with one mapping for this event type.
-fn source(name: &str, event_type: &str) -> String {
-    format!(
-        "apiVersion: segment-source.dev/v1alpha1
-kind: SegmentSource
-metadata: {{name: {name}, namespace: prod}}
-spec:
-  verification: {{secretRefs: [{{name: s, key: k}}]}}
-  mappings:
-    - name: m
-      eventType: {event_type}
-      action: {{usersDelete: {{id: {{path: userId}}}}}}
-"
-    )
 }
 
 /// The same with an expression that is none.
