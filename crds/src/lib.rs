@@ -6,6 +6,8 @@
 // they need of it is kube-core.
 extern crate self as kube;
 #[doc(hidden)]
+pub use kube_derive::KubeSchema;
+#[doc(hidden)]
 pub mod core {
     pub use kube_core::*;
 }
@@ -14,6 +16,7 @@ mod action;
 mod compile;
 mod crd;
 mod manifest;
+mod pattern;
 mod problem;
 mod references;
 mod schema;

@@ -7,7 +7,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 use serde_json::{Map, Value};
 
-use crate::{Problem, crd};
+use crate::{Problem, crd, pattern::mismatch};
 
 /// The schema of `spec`.
 pub(crate) struct Schema(JSONSchemaProps);
@@ -91,6 +91,11 @@ fn string(schema: &JSONSchemaProps, text: &str, report: &mut impl FnMut(String))
         && length > max
     {
         report(format!("has {length} characters; at most {max} are allowed"));
+    } else if let Some(pattern) = &schema.pattern
+        && let Some(message) = mismatch(pattern, text)
+    {
+        report(message.to_owned());
+        return false;
     }
     true
 }
@@ -110,11 +115,20 @@ fn array(schema: &JSONSchemaProps, items: &mut [Value], field: &str, problems: &
     let (signed, max) =
         (i64::try_from(count).unwrap_or(i64::MAX), schema.max_items.unwrap_or(i64::MAX));
     if signed < min {
-        problems.push(Problem::new(field, format!("must have at least {min} entries")));
+        let least = if min == 1 { "one entry".to_owned() } else { format!("{min} entries") };
+        problems.push(Problem::new(field, format!("must have at least {least}")));
     } else if signed > max {
         let message = format!("has {count} entries; at most {max} are allowed");
         problems.push(Problem::new(field, message));
         return;
+    }
+    if schema.x_kubernetes_list_type.as_deref() == Some("set") {
+        for (at, one) in items.iter().enumerate() {
+            if let Some(before) = items[..at].iter().position(|other| other == one) {
+                let message = format!("is the same as {field}[{before}]; remove one of them");
+                problems.push(Problem::new(format!("{field}[{at}]"), message));
+            }
+        }
     }
     if let Some(JSONSchemaPropsOrArray::Schema(item)) = &schema.items {
         for (at, one) in items.iter_mut().enumerate() {
