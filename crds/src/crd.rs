@@ -24,7 +24,10 @@ pub fn crd() -> CustomResourceDefinition {
     for version in &mut crd.spec.versions {
         let root = version.schema.as_mut().and_then(|it| it.open_api_v3_schema.as_mut());
         if let Some(root) = root {
-            each(root, &mut unwrap_lines);
+            each(root, &mut |schema| {
+                unwrap_lines(schema);
+                prune_null(schema);
+            });
         }
     }
     let annotations = crd.metadata.annotations.get_or_insert_default();
@@ -48,6 +51,14 @@ fn unwrap_lines(schema: &mut JSONSchemaProps) {
     if let Some(text) = &mut schema.description {
         let paragraphs: Vec<String> = text.split("\n\n").map(|it| it.replace('\n', " ")).collect();
         *text = paragraphs.join("\n\n");
+    }
+}
+
+/// Where null is no value of its own, the API server drops it, so that it means absent. Fields that
+/// may be null keep it, and then it is in the way of enumerations and rules.
+fn prune_null(schema: &mut JSONSchemaProps) {
+    if schema.x_kubernetes_preserve_unknown_fields != Some(true) {
+        schema.nullable = None;
     }
 }
 

@@ -15,9 +15,13 @@ pub mod core {
 mod action;
 mod compile;
 mod crd;
+#[cfg(test)]
+mod examples_tests;
 mod manifest;
 mod pattern;
 mod problem;
+#[cfg(test)]
+mod reference;
 mod references;
 mod schema;
 mod spec;

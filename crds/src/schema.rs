@@ -35,7 +35,7 @@ fn value(
     field: &str,
     problems: &mut Vec<Problem>,
 ) -> bool {
-    if it.is_null() && schema.nullable == Some(true)
+    if it.is_null() && keeps_null(schema)
         || schema.x_kubernetes_preserve_unknown_fields == Some(true)
     {
         return true;
@@ -55,6 +55,10 @@ fn value(
         }
     }
     true
+}
+
+fn keeps_null(schema: &JSONSchemaProps) -> bool {
+    schema.nullable == Some(true)
 }
 
 fn wrong_kind(expected: &str, found: &Value) -> String {
@@ -146,6 +150,8 @@ fn object(
     let none = std::collections::BTreeMap::new();
     let known = schema.properties.as_ref().unwrap_or(&none);
     let names: Vec<&str> = known.keys().map(String::as_str).collect();
+    // As the API server does.
+    fields.retain(|name, it| !it.is_null() || known.get(name).is_none_or(keeps_null));
     let unknown: Vec<String> =
         fields.keys().filter(|name| !known.contains_key(*name)).cloned().collect();
     // Of what must be given once, only the actions are too many to be named in a message.
@@ -183,17 +189,14 @@ fn object(
         };
         problems.push(Problem::new(child(field, name), format!("{what}; {advice}")));
     }
-    for name in schema.required.iter().flatten().filter(|name| !fields.contains_key(*name)) {
+    let required = schema.required.as_deref().unwrap_or_default();
+    for name in required.iter().filter(|name| !fields.contains_key(*name)) {
         problems.push(Problem::new(child(field, name), "is missing"));
     }
-    for (name, it) in fields {
-        if let Some(schema) = known.get(name)
-            && !value(schema, it, &child(field, name), problems)
-            && schema.nullable == Some(true)
-        {
-            *it = Value::Null;
-        }
-    }
+    fields.retain(|name, it| {
+        let Some(schema) = known.get(name) else { return true };
+        value(schema, it, &child(field, name), problems) || required.contains(name)
+    });
 }
 
 /// The path of a field of the object at `parent`.

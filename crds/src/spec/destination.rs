@@ -12,7 +12,8 @@ use crate::pattern;
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("[has(self.queue), has(self.directory), has(self.knock), has(self.http)].filter(kind, kind).size() == 1")
+    validation = Rule::new("[has(self.queue), has(self.directory), has(self.knock), \
+        has(self.http)].filter(kind, kind).size() == 1")
         .message("exactly one of queue, directory, knock and http must be given")
 )]
 pub struct Destination {
@@ -22,13 +23,13 @@ pub struct Destination {
     /// Actions wait until a gRPC client takes them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue: Option<QueueDestination>,
-    /// The built-in directory of users, objects and tenants.
+    /// The built-in directory of users, objects and tenants. Not available in this version.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub directory: Option<DirectoryDestination>,
-    /// Knock's HTTP API.
+    /// Knock's HTTP API. Not available in this version.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub knock: Option<KnockDestination>,
-    /// Any HTTP endpoint.
+    /// Any HTTP endpoint. Not available in this version.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http: Option<HttpDestination>,
 }

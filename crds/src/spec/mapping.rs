@@ -23,7 +23,7 @@ pub struct Mapping {
     #[schemars(length(min = 1, max = 1024))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub when: Option<String>,
-    /// Switches the mapping off.
+    /// True switches the mapping off.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disabled: Option<bool>,
     /// A name of `destinations`. Absent: `defaultDestination`.

@@ -89,16 +89,24 @@ pub use verification::{BatchPolicy, Batches, RequireHeader, Verification, Verifi
         priority = 1
     ),
     doc = "A Segment webhook: how its requests are verified, and which actions its events cause.",
-    validation = Rule::new(format!("self.metadata.name.matches('{}') && size(self.metadata.name) <= 63", pattern::LABEL))
-        .message("metadata.name must be 1 to 63 lower-case letters, digits and `-`, starting and ending with a letter or digit")
+    validation = Rule::new(format!("self.metadata.name.matches('{}') && size(self.metadata.name) \
+        <= 63", pattern::LABEL))
+        .message("metadata.name must be 1 to 63 lower-case letters, digits and `-`, starting and \
+            ending with a letter or digit")
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("!has(self.defaultDestination) || self.defaultDestination == 'default' || has(self.destinations) && self.destinations.exists(it, it.name == self.defaultDestination)")
-        .message("no destination has the name of defaultDestination; it must be a name of destinations, or `default`")
+    validation = Rule::new("!has(self.defaultDestination) || self.defaultDestination == \
+        'default' || has(self.destinations) && self.destinations.exists(it, it.name == \
+        self.defaultDestination)")
+        .message("no destination has the name of defaultDestination; it must be a name of \
+            destinations, or `default`")
         .field_path(".defaultDestination"),
-    validation = Rule::new("!has(self.mappings) || self.mappings.all(one, !has(one.destination) || one.destination == 'default' || has(self.destinations) && self.destinations.exists(it, it.name == one.destination))")
-        .message("a mapping names a destination that does not exist; it must be a name of destinations, or `default`")
+    validation = Rule::new("!has(self.mappings) || self.mappings.all(one, !has(one.destination) \
+        || one.destination == 'default' || has(self.destinations) && \
+        self.destinations.exists(it, it.name == one.destination))")
+        .message("a mapping names a destination that does not exist; it must be a name of \
+            destinations, or `default`")
         .field_path(".mappings")
 )]
 pub struct SegmentSourceSpec {
@@ -144,7 +152,7 @@ pub struct SegmentSourceSpec {
     #[schemars(length(max = 16))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub access: Vec<Access>,
-    /// How actions are delivered.
+    /// How actions are delivered. Not available in this version.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delivery: Option<Delivery>,
     /// What is kept of an event, and for how long.
@@ -205,7 +213,8 @@ pub struct Idempotency {
     /// For how long a key is remembered after its first event: a duration from `1m` to `720h`.
     /// Absent: `24h`.
     #[x_kube(
-        validation = Rule::new("duration(self) >= duration('1m') && duration(self) <= duration('720h')")
+        validation = Rule::new("duration(self) >= duration('1m') && duration(self) <= \
+            duration('720h')")
             .message("must be a duration from 1m to 720h")
     )]
     #[schemars(length(min = 1, max = 32), regex(pattern = pattern::DURATION))]
@@ -240,11 +249,11 @@ pub struct Delivery {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Retention {
-    /// How long events are kept. A duration such as `720h`.
+    /// How long events are kept. A duration such as `720h`. Not available in this version.
     #[schemars(length(min = 1, max = 32), regex(pattern = pattern::DURATION))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub age: Option<String>,
-    /// How much space events may take. A quantity such as `10Gi`.
+    /// How much space events may take. A quantity such as `10Gi`. Not available in this version.
     #[schemars(length(min = 1, max = 32), regex(pattern = pattern::QUANTITY))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<String>,

@@ -12,8 +12,10 @@ use crate::{action::ActionName, pattern};
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("has(self.mode) && self.mode == 'Observe' || has(self.secretRefs) && self.secretRefs.size() > 0")
-        .message("mode Enforce needs at least one secretRef; name the Secret that holds the signing secret, or set `mode: Observe`")
+    validation = Rule::new("has(self.mode) && self.mode == 'Observe' || has(self.secretRefs) && \
+        self.secretRefs.size() > 0")
+        .message("mode Enforce needs at least one secretRef; name the Secret that holds the \
+            signing secret, or set `mode: Observe`")
         .field_path(".secretRefs")
 )]
 pub struct Verification {
@@ -53,10 +55,14 @@ pub enum VerificationMode {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("!has(self.policy) || self.policy != 'FirstElement' || has(self.requireHeader)")
-        .message("policy FirstElement needs requireHeader, because the signature covers only the first element of a batch"),
-    validation = Rule::new("!has(self.requireHeader) || has(self.policy) && self.policy == 'FirstElement'")
-        .message("requireHeader is only checked with policy FirstElement; set `policy: FirstElement` or remove it")
+    validation = Rule::new("!has(self.policy) || self.policy != 'FirstElement' || \
+        has(self.requireHeader)")
+        .message("policy FirstElement needs requireHeader, because the signature covers only the \
+            first element of a batch"),
+    validation = Rule::new("!has(self.requireHeader) || has(self.policy) && self.policy == \
+        'FirstElement'")
+        .message("requireHeader is only checked with policy FirstElement; set `policy: \
+            FirstElement` or remove it")
 )]
 pub struct Batches {
     /// Which arrays are accepted.
