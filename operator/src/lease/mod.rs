@@ -130,7 +130,9 @@ impl Candidate {
         let object = self.object(record);
         match record.version {
             None => self.api.create(&PostParams::default(), &object).await,
-            Some(_) => self.api.replace(&self.settings.lease, &PostParams::default(), &object).await,
+            Some(_) => {
+                self.api.replace(&self.settings.lease, &PostParams::default(), &object).await
+            }
         }
     }
 

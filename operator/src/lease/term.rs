@@ -107,9 +107,11 @@ impl Leadership {
     pub(crate) async fn begun(&self, after: Option<u64>) -> u64 {
         let mut receiver = self.term.clone();
         let begins = |term: &Option<Term>| term.is_some_and(|it| Some(it.epoch) != after);
-        match receiver.wait_for(begins).await {
-            Ok(term) => term.map_or(0, |term| term.epoch),
-            Err(_) => std::future::pending().await,
+        let begun = receiver.wait_for(begins).await.ok().and_then(|term| *term);
+        match begun {
+            Some(term) => term.epoch,
+            // Nobody begins terms any more.
+            None => std::future::pending().await,
         }
     }
 }

@@ -127,6 +127,11 @@ impl Table {
         self.lock().is_known(name)
     }
 
+    /// The generation that replicas are told to run.
+    pub(crate) fn running(&self, name: &Name) -> Option<i64> {
+        self.lock().running(name)
+    }
+
     /// How far replicas are with this generation of a source.
     pub(crate) fn progress(&self, name: &Name, generation: i64) -> Progress {
         self.lock().progress(name, generation)

@@ -128,6 +128,13 @@ impl State {
         self.sources.get(name).is_some_and(|it| it.version > 0)
     }
 
+    pub(super) fn running(&self, name: &Name) -> Option<i64> {
+        match &self.sources.get(name)?.held {
+            Held::Loaded(source) => Some(source.generation),
+            Held::Unknown | Held::NotLoaded(_) => None,
+        }
+    }
+
     pub(super) fn progress(&self, name: &Name, generation: i64) -> Progress {
         let Some(Entry { version, held: Held::Loaded(source) }) = self.sources.get(name) else {
             return Progress::Pending;
@@ -203,9 +210,7 @@ impl State {
             let source = Some(name.to_wire());
             replica.owed.remove(name);
             let state = match entry.map(|it| &it.held) {
-                Some(Held::Loaded(it)) => {
-                    source_state::State::Loaded(replica.hello.roles.view(it))
-                }
+                Some(Held::Loaded(it)) => source_state::State::Loaded(replica.hello.roles.view(it)),
                 Some(Held::NotLoaded(reason)) => {
                     source_state::State::NotLoaded(NotLoaded { reason: reason.to_string() })
                 }

@@ -173,7 +173,10 @@ fn a_source_is_programmed_when_every_connected_replica_has_it() {
     // A replica that goes is waited for no longer.
     rig.table.settle(&name("web"), false);
     drop(two);
-    assert_eq!((progress(1), rig.dirty()), (Progress::Programmed, vec!["app".into(), "web".into()]));
+    assert_eq!(
+        (progress(1), rig.dirty()),
+        (Progress::Programmed, vec!["app".into(), "web".into()])
+    );
 }
 
 #[test]

@@ -9,21 +9,22 @@ mod sources;
 use std::{collections::HashSet, fmt, sync::Arc};
 
 use futures_util::{Stream, StreamExt as _};
+use k8s_openapi::api::{apps::v1::ControllerRevision, core::v1::Secret};
 use kube::{
     Api, Client, Resource,
-    core::NamespaceResourceScope,
+    core::{NamespaceResourceScope, PartialObjectMeta},
     runtime::{
         WatchStreamExt as _,
-        watcher::{self, Event},
+        watcher::{self, Event, watcher},
     },
 };
 use tokio::sync::watch;
 use tracing::{debug, warn};
 
 pub(crate) use self::{
-    revisions::{MANAGED_BY, Revision, Revisions},
+    revisions::{MANAGED_BY, Revisions, revision_name},
     secrets::Secrets,
-    sources::{Source, Sources},
+    sources::{Source, Sources, reference},
 };
 use crate::{metrics::ApiErrors, name::Name};
 
@@ -97,14 +98,42 @@ impl Owed {
     }
 }
 
+/// Everything that is kept of the cluster.
+#[derive(Clone)]
+pub(crate) struct Shelves {
+    pub(crate) sources: Arc<Sources>,
+    pub(crate) secrets: Arc<Secrets>,
+    pub(crate) revisions: Arc<Revisions>,
+}
+
+impl Shelves {
+    /// First lists that each scope owes.
+    pub(crate) const LISTS: usize = 3;
+
+    /// Keeps all of them up to date with one scope, for ever.
+    pub(crate) async fn follow(self, client: Client, scope: Scope, owed: Owed, errors: ApiErrors) {
+        let all = watcher::Config::default;
+        let (label, value) = MANAGED_BY;
+        let ours = all().labels(&format!("{label}={value}"));
+        let sources = watcher(scope.api::<Source>(&client), all());
+        let secrets = watcher(scope.api::<PartialObjectMeta<Secret>>(&client), all());
+        let revisions = watcher(scope.api::<PartialObjectMeta<ControllerRevision>>(&client), ours);
+        tokio::join!(
+            follow(sources, &scope, &*self.sources, &owed, &errors),
+            follow(secrets, &scope, &*self.secrets, &owed, &errors),
+            follow(revisions, &scope, &*self.revisions, &owed, &errors),
+        );
+    }
+}
+
 /// Keeps a shelf up to date with one scope, for ever. Does IO, and never fails: whatever goes
 /// wrong is tried again, with growing pauses.
-pub(crate) async fn follow<K, S>(
+async fn follow<K, S>(
     events: impl Stream<Item = watcher::Result<Event<K>>> + Send,
-    scope: Scope,
-    shelf: Arc<S>,
-    owed: Owed,
-    errors: ApiErrors,
+    scope: &Scope,
+    shelf: &S,
+    owed: &Owed,
+    errors: &ApiErrors,
 ) where
     K: Resource,
     S: Shelf<K>,

@@ -1,7 +1,7 @@
 //! Which revisions of sources are recorded. What they say is `revision`'s.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     sync::{Arc, Mutex},
 };
 
@@ -27,32 +27,46 @@ pub(crate) struct Revision {
 /// The revisions of the watched namespaces. When one goes, its source is looked at again.
 #[derive(Debug)]
 pub(crate) struct Revisions {
-    owners: Mutex<HashMap<Name, Owner>>,
+    by_source: Mutex<HashMap<Name, Vec<Recorded>>>,
     dirty: Arc<Dirty>,
 }
 
-/// Whose a revision is.
+/// A revision, and the uid of the source that it is of.
 #[derive(Debug)]
-struct Owner {
-    source: Name,
+struct Recorded {
+    revision: Revision,
     uid: String,
-    generation: i64,
 }
 
 impl Revisions {
     pub(crate) fn new(dirty: Arc<Dirty>) -> Self {
-        Self { owners: Mutex::default(), dirty }
+        Self { by_source: Mutex::default(), dirty }
     }
 
-    /// The revisions of a source, oldest first, found by the way they are named.
+    /// The revisions of a source, oldest first.
     pub(crate) fn of(&self, source: &Name, uid: &str) -> Vec<Revision> {
-        let owners = lock(&self.owners);
-        let mut found = BTreeMap::new();
-        for (name, owner) in owners.iter().filter(|(_, it)| it.uid == uid && it.source == *source) {
-            found.insert(owner.generation, name.name.clone());
-        }
-        found.into_iter().map(|(generation, name)| Revision { name, generation }).collect()
+        let by_source = lock(&self.by_source);
+        let recorded = by_source.get(source).into_iter().flatten().filter(|it| it.uid == uid);
+        let mut found: Vec<Revision> = recorded.map(|it| it.revision.clone()).collect();
+        found.sort_by_key(|it| it.generation);
+        found
     }
+}
+
+/// What the revision of a generation of a source is called.
+pub(crate) fn revision_name(source: &str, uid: &str, generation: i64) -> String {
+    let uid: String = uid.chars().take(UID_LENGTH).collect();
+    format!("{source}-{uid}-g{generation}")
+}
+
+/// How much of a uid is in the name.
+const UID_LENGTH: usize = 8;
+
+/// The source and the generation that a revision is of.
+fn parts(revision: &Name) -> Option<(Name, i64)> {
+    let (rest, generation) = revision.name.rsplit_once("-g")?;
+    let (source, _uid) = rest.rsplit_once('-')?;
+    Some((Name::new(&revision.namespace, source), generation.parse().ok()?))
 }
 
 impl Shelf<PartialObjectMeta<ControllerRevision>> for Revisions {
@@ -60,20 +74,45 @@ impl Shelf<PartialObjectMeta<ControllerRevision>> for Revisions {
 
     fn put(&self, object: PartialObjectMeta<ControllerRevision>) {
         let name = Name::of(&object.metadata);
-        let generation = name.name.rsplit_once("-g").and_then(|(_, it)| it.parse().ok());
         let owner = object.metadata.owner_references.into_iter().flatten().next();
-        let (Some(generation), Some(owner)) = (generation, owner) else { return };
-        let source = Name::new(name.namespace.clone(), owner.name);
-        lock(&self.owners).insert(name, Owner { source, uid: owner.uid, generation });
+        let (Some((source, generation)), Some(owner)) = (parts(&name), owner) else { return };
+        let mut by_source = lock(&self.by_source);
+        let recorded = by_source.entry(source).or_default();
+        recorded.retain(|it| it.revision.name != name.name);
+        let revision = Revision { name: name.name, generation };
+        recorded.push(Recorded { revision, uid: owner.uid });
     }
 
     fn remove(&self, name: &Name) {
-        if let Some(owner) = lock(&self.owners).remove(name) {
-            self.dirty.mark([owner.source]);
+        let Some((source, _)) = parts(name) else { return };
+        let mut by_source = lock(&self.by_source);
+        let Some(recorded) = by_source.get_mut(&source) else { return };
+        recorded.retain(|it| it.revision.name != name.name);
+        if recorded.is_empty() {
+            by_source.remove(&source);
         }
+        self.dirty.mark([source]);
     }
 
     fn names(&self) -> Vec<Name> {
-        lock(&self.owners).keys().cloned().collect()
+        let by_source = lock(&self.by_source);
+        let named = by_source.iter().flat_map(|(source, recorded)| {
+            recorded.iter().map(|it| Name::new(&source.namespace, &it.revision.name))
+        });
+        named.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{parts, revision_name};
+    use crate::name::Name;
+
+    #[test]
+    fn a_revision_is_named_after_its_source_and_generation() {
+        let name = revision_name("my-web-g1", "12345678-9abc-def0", 42);
+        assert_eq!(name, "my-web-g1-12345678-g42");
+        assert_eq!(parts(&Name::new("prod", name)), Some((Name::new("prod", "my-web-g1"), 42)));
+        assert_eq!(parts(&Name::new("prod", "web")), None);
     }
 }
