@@ -161,10 +161,11 @@ impl Reconcile {
         let metadata = source.meta();
         let uid = metadata.uid.as_deref().unwrap_or_default();
         let generation = metadata.generation.unwrap_or(0);
-        if let Some(known) = self.memory.finding(name, uid, generation) {
+        let known = self.memory.finding(name, uid, generation);
+        if let Some(known) = &known {
             let values = self.dereference.values(name, &known.references).await;
             if values.map_err(failed("secrets"))?.versions() == known.versions {
-                return Ok((known, Published::default()));
+                return Ok((known.clone(), Published::default()));
             }
         }
         let verdict = match &source.0 {
@@ -193,7 +194,11 @@ impl Reconcile {
             (None, Err(rejection)) => Held::NotLoaded(rejection.message.as_str().into()),
             (None, Ok(())) => Held::NotLoaded("cannot be compiled".into()),
         };
-        let published = self.table.publish(name, held);
+        let mut published = self.table.publish(name, held);
+        // Values that come or go are told as such.
+        let whole = |unresolved: Option<&String>| unresolved.is_some_and(String::is_empty);
+        published.rotated &= whole(known.as_ref().and_then(|it| it.unresolved.as_ref()))
+            && whole(unresolved.as_ref());
         let finding = Arc::new(Finding {
             uid: uid.to_owned(),
             generation,
