@@ -1,6 +1,6 @@
 //! The whole cluster that tests run on: pods run, find each other, and leave nothing behind.
 
-use std::{collections::BTreeSet, fs, net::Ipv4Addr, net::SocketAddr};
+use std::{collections::BTreeSet, fs, net::Ipv4Addr, net::SocketAddr, sync::Mutex};
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Node, Pod, Service};
@@ -28,7 +28,7 @@ async fn deploy(cluster: &Cluster, namespace: &str) {
                 "terminationGracePeriodSeconds": 1,
                 "containers": [{
                     "name": "web", "image": WEB,
-                    "readinessProbe": {"tcpSocket": {"port": 8080}, "periodSeconds": 1},
+                    "readinessProbe": {"httpGet": {"port": 8080}, "periodSeconds": 1},
                     "volumeMounts": [
                         {"name": "secret", "mountPath": "/secret"},
                         {"name": "data", "mountPath": "/data"},
@@ -90,15 +90,14 @@ async fn pods_run_and_are_reached_through_their_service() {
     let pods = pods.list(&ListParams::default()).await.expect("pods").items;
     let names: BTreeSet<_> = pods.iter().filter_map(|pod| pod.metadata.name.clone()).collect();
     assert_eq!(names.len(), 2);
-    let mut seen = BTreeSet::new();
-    eventually("each pod gets its share", || async { Some(get(web.address, "/").await) }).await;
-    for _ in 0..100 {
-        seen.insert(get(web.address, "/").await);
-        if seen.len() == 2 {
-            break;
-        }
-    }
-    assert_eq!(seen, names);
+    let seen = Mutex::new(BTreeSet::new());
+    eventually("each pod gets its share", || async {
+        let pod = get(web.address, "/").await;
+        let mut seen = seen.lock().expect("one at a time");
+        seen.insert(pod);
+        (*seen == names).then_some(())
+    })
+    .await;
 
     // Its name leads to that address.
     let services: Api<Service> = Api::namespaced(client, &namespace);
@@ -187,25 +186,16 @@ async fn nothing_is_left_of_a_cluster() {
     let nodes: Api<Node> = Api::all(cluster.client().await);
     assert_eq!(nodes.list(&ListParams::default()).await.expect("nodes").items.len(), 1);
     let folder = cluster.facts().folder.clone();
-    let group = node::cgroup(&folder);
-    assert!(!cgroups(&group).is_empty(), "pods are in a control group of the cluster");
+    let cgroups = node::cgroups(&folder);
+    assert!(cgroups.len() >= 4, "two pods of two containers: {cgroups:?}");
     assert!(!processes(&folder.display().to_string()).is_empty());
 
     drop(cluster);
     assert!(!folder.exists(), "no file is left");
-    assert_eq!(cgroups(&group), Vec::<String>::new());
+    assert!(cgroups.iter().all(|cgroup| !cgroup.exists()), "no control group is left");
     assert_eq!(processes(&folder.display().to_string()), Vec::<String>::new());
     let mounts = fs::read_to_string("/proc/self/mountinfo").expect("mounts");
     assert!(!mounts.contains(&folder.display().to_string()), "{mounts}");
-}
-
-/// Folders of this control group, in any hierarchy.
-fn cgroups(name: &str) -> Vec<String> {
-    let root = std::path::Path::new("/sys/fs/cgroup");
-    let mut all = vec![root.to_owned()];
-    all.extend(fs::read_dir(root).expect("control groups").flatten().map(|entry| entry.path()));
-    let own = all.into_iter().map(|folder| folder.join(&name[1..]));
-    own.filter(|folder| folder.is_dir()).map(|folder| folder.display().to_string()).collect()
 }
 
 /// Command lines with this text.

@@ -257,17 +257,14 @@ impl Commands {
 
 /// Removes what the pods' control groups leave: empty folders, as soon as the kernel is done.
 async fn remove_cgroups(folder: &Path) -> Result<()> {
-    let own = &node::cgroup(folder)[1..];
-    let mut all = vec![PathBuf::from("/sys/fs/cgroup").join(own)];
-    for hierarchy in fs::read_dir("/sys/fs/cgroup").into_iter().flatten() {
-        all.push(hierarchy?.path().join(own));
-    }
     let end = Instant::now() + Duration::from_secs(10);
-    for cgroup in all {
+    for cgroup in node::cgroups(folder) {
         while cgroup.is_dir() && remove_cgroup(&cgroup).is_err() {
             ensure!(Instant::now() < end, "{} cannot be removed", cgroup.display());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        // The last one out; it stays while other clusters have containers in it.
+        _ = cgroup.parent().map(fs::remove_dir);
     }
     Ok(())
 }

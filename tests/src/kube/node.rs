@@ -6,7 +6,7 @@ use std::{
     fs,
     net::{IpAddr, SocketAddr},
     os::unix::net::UnixStream,
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
 };
@@ -246,7 +246,6 @@ fn kubelet(folder: &Path, kubeconfig: &Path) -> Result<Part> {
         "readOnlyPort": 0,
         "containerRuntimeEndpoint": format!("unix://{}", path("containerd.sock")),
         "cgroupDriver": "cgroupfs",
-        "cgroupRoot": cgroup(folder),
         "cgroupsPerQOS": false,
         "enforceNodeAllocatable": [],
         "failCgroupV1": false,
@@ -314,14 +313,28 @@ fn coredns(folder: &Path, kubeconfig: &Path) -> Result<Part> {
     Ok(Part::new(folder, "coredns", tool("coredns"), vec!["-conf".into(), text(&file)]))
 }
 
-/// The control group of all pods of this cluster, below every hierarchy.
+/// Folders of control groups of the containers that run, or ran when the cluster was killed.
+/// containerd names them after its namespace, which clusters have in common, and the container.
 #[must_use]
-pub fn cgroup(folder: &Path) -> String {
-    format!("/{}", folder.file_name().unwrap_or_default().to_string_lossy())
+pub fn cgroups(folder: &Path) -> Vec<PathBuf> {
+    let names = |folder: &Path| -> Vec<PathBuf> {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
+    };
+    let tasks = folder.join("containerd-state/io.containerd.runtime.v2.task/k8s.io");
+    let containers: Vec<_> = names(&tasks);
+    let root = Path::new("/sys/fs/cgroup");
+    // Version 2 has one hierarchy, version 1 many.
+    let hierarchies = std::iter::once(root.to_owned()).chain(names(root));
+    let all = hierarchies.flat_map(|hierarchy| {
+        let names = containers.iter().filter_map(|container| container.file_name());
+        names.map(|name| hierarchy.join("k8s.io").join(name)).collect::<Vec<_>>()
+    });
+    all.filter(|path| path.is_dir()).collect()
 }
 
 /// A program of the system.
-fn system(name: &str) -> Result<std::path::PathBuf> {
+fn system(name: &str) -> Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found =
         std::env::split_paths(&path).map(|folder| folder.join(name)).find(|it| it.is_file());
