@@ -6,7 +6,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Node, Pod, Service};
 use kube::{Api, api::ListParams};
 use segment_source_tests::{
-    http::{Request, call},
+    http::{Connection, Request},
     kube::{cluster::Cluster, image::Image, node},
     wait::{eventually, soon},
 };
@@ -70,9 +70,15 @@ fn secret(value: &str) -> serde_json::Value {
 }
 
 async fn get(address: SocketAddr, path: &str) -> String {
-    let reply = call(address, &Request::new("GET", path)).await;
+    soon("a reply", try_get(address, path)).await.expect("the Service answers")
+}
+
+/// `None` where nobody answers yet.
+async fn try_get(address: SocketAddr, path: &str) -> Option<String> {
+    let mut connection = Connection::open(address).await.ok()?;
+    let reply = connection.call(&Request::new("GET", path)).await.ok()?;
     assert_eq!(reply.status, 200);
-    reply.text()
+    Some(reply.text())
 }
 
 #[tokio::test]
@@ -92,7 +98,7 @@ async fn pods_run_and_are_reached_through_their_service() {
     assert_eq!(names.len(), 2);
     let seen = Mutex::new(BTreeSet::new());
     eventually("each pod gets its share", || async {
-        let pod = get(web.address, "/").await;
+        let pod = try_get(web.address, "/").await?;
         let mut seen = seen.lock().expect("one at a time");
         seen.insert(pod);
         (*seen == names).then_some(())
