@@ -14,7 +14,8 @@ use serde_json::json;
 
 const WEB: &str = "localhost/web:1";
 
-/// Two pods of a small web server, behind a Service; a Secret and a volume are mounted.
+/// Two pods of a small web server, behind a Service; a Secret and a volume are mounted, and they may
+/// do no more than restricted Pod Security lets them.
 async fn deploy(cluster: &Cluster, namespace: &str) {
     let folder = tempfile::tempdir().expect("a folder");
     let archive = Image::scratch(WEB).c_program("web").save(folder.path());
@@ -29,12 +30,23 @@ async fn deploy(cluster: &Cluster, namespace: &str) {
                 "containers": [{
                     "name": "web", "image": WEB,
                     "readinessProbe": {"httpGet": {"port": 8080}, "periodSeconds": 1},
+                    "resources": {"limits": {"cpu": "200m", "memory": "32Mi"}},
+                    "securityContext": {
+                        "allowPrivilegeEscalation": false,
+                        "readOnlyRootFilesystem": true,
+                        "capabilities": {"drop": ["ALL"]},
+                    },
                     "volumeMounts": [
+                        {"name": "memory", "mountPath": "/memory"},
                         {"name": "secret", "mountPath": "/secret"},
                         {"name": "data", "mountPath": "/data"},
                     ],
                 }],
+                "securityContext": {
+                    "runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"},
+                },
                 "volumes": [
+                    {"name": "memory", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
                     {"name": "secret", "secret": {"secretName": "web"}},
                     {"name": "data", "persistentVolumeClaim": {"claimName": "web"}},
                 ],

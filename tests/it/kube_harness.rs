@@ -149,16 +149,16 @@ async fn it_can_be_stopped_and_its_history_forgotten() {
         let patch = Patch::Merge(&change);
         maps.patch("before", &PatchParams::default(), &patch).await.expect("it is changed");
     }
-    api.stop("kube-apiserver");
+    api.stop("kube-apiserver").await;
     let maps: Api<ConfigMap> = Api::namespaced(api.client().await, "default");
     let asked = tokio::time::timeout(std::time::Duration::from_secs(2), maps.get("before")).await;
     assert!(!matches!(asked, Ok(Ok(_))), "it is down");
-    api.start_again("kube-apiserver");
+    api.start_again("kube-apiserver").await;
     let map = maps.get("before").await.expect("its data are there");
     assert_eq!(map.data.expect("it has data")["number"], "2");
 
     api.compact().await;
-    api.restart();
+    api.restart().await;
     let watched = maps.watch(&WatchParams::default(), &before).await;
     let code = match watched {
         Err(Error::Api(status)) => status.code,

@@ -96,7 +96,8 @@ impl ApiServer {
         &self.facts.kubeconfig
     }
 
-    /// A client of the administrator. It belongs to the calling test's runtime.
+    /// A client of the administrator. It belongs to the calling test's runtime. It asks again and
+    /// again while the server is down, except for watches.
     ///
     /// # Panics
     /// Never: the kubeconfig is ours.
@@ -143,20 +144,20 @@ impl ApiServer {
 
     /// Kills a part: `kube-apiserver`, `kube-controller-manager` or `etcd`. Only for a server of
     /// one's own.
-    pub fn stop(&self, part: &str) {
-        self.keeper.tell(&format!("stop {part}"));
+    pub async fn stop(&self, part: &str) {
+        self.keeper.tell(format!("stop {part}")).await;
     }
 
     /// Starts a part that was stopped, at the same address with the same data, and waits until it is
     /// ready.
-    pub fn start_again(&self, part: &str) {
-        self.keeper.tell(&format!("start {part}"));
+    pub async fn start_again(&self, part: &str) {
+        self.keeper.tell(format!("start {part}")).await;
     }
 
     /// Restarts the API server alone: watches end, its caches are empty.
-    pub fn restart(&self) {
-        self.stop("kube-apiserver");
-        self.start_again("kube-apiserver");
+    pub async fn restart(&self) {
+        self.stop("kube-apiserver").await;
+        self.start_again("kube-apiserver").await;
     }
 
     /// Makes etcd forget all but the present revision. A watch from an older one ends in `410 Gone`

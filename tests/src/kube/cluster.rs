@@ -20,6 +20,7 @@ use tokio::{
 use super::{
     api::{namespace, run},
     control::client,
+    etcd::{self, Stored},
     keeper::{Facts, Keeper},
     netns::{self, Forward},
     node,
@@ -226,15 +227,20 @@ impl Cluster {
         folder
     }
 
+    /// Everything etcd has, as stored.
+    pub async fn etcd_dump(&self) -> Vec<Stored> {
+        etcd::dump(self.forward(self.facts.etcd).await.address).await
+    }
+
     /// Kills a part of the cluster, such as `kubelet` or `kube-apiserver`. Only for a cluster of
     /// one's own.
-    pub fn stop(&self, part: &str) {
-        self.keeper.tell(&format!("stop {part}"));
+    pub async fn stop(&self, part: &str) {
+        self.keeper.tell(format!("stop {part}")).await;
     }
 
     /// Starts a part that was stopped.
-    pub fn start_again(&self, part: &str) {
-        self.keeper.tell(&format!("start {part}"));
+    pub async fn start_again(&self, part: &str) {
+        self.keeper.tell(format!("start {part}")).await;
     }
 
     async fn ctr(&self, arguments: &[&str]) -> Finished {

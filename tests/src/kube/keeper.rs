@@ -9,7 +9,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio},
-    sync::Mutex,
+    sync::{Arc, Mutex},
     thread,
     time::{Duration, Instant},
 };
@@ -42,11 +42,14 @@ pub struct Facts {
     pub etcd: SocketAddr,
 }
 
+/// What a keeper is told, and what it says.
+type Pipes = (ChildStdin, BufReader<ChildStdout>);
+
 /// The test's end: a running keeper. Dropping it ends the cluster.
 #[derive(Debug)]
 pub struct Keeper {
     child: Child,
-    pipes: Mutex<Option<(ChildStdin, BufReader<ChildStdout>)>>,
+    pipes: Arc<Mutex<Option<Pipes>>>,
 }
 
 impl Keeper {
@@ -67,7 +70,7 @@ impl Keeper {
             stdout.read_line(&mut line).expect("the keeper can be heard");
             let facts = serde_json::from_str(&line);
             let facts = facts.expect("the cluster comes up; why it did not is on standard error");
-            (Self { child, pipes: Mutex::new(Some((stdin, stdout))) }, facts)
+            (Self { child, pipes: Arc::new(Mutex::new(Some((stdin, stdout)))) }, facts)
         };
         tokio::task::spawn_blocking(start).await.expect("the keeper was started")
     }
@@ -76,12 +79,18 @@ impl Keeper {
     ///
     /// # Panics
     /// When it cannot be done.
-    pub fn tell(&self, command: &str) {
-        let mut pipes = self.pipes.lock().expect("no panic while locked");
-        let (stdin, stdout) = pipes.as_mut().expect("the keeper runs");
-        writeln!(stdin, "{command}").expect("the keeper listens");
-        let mut answer = String::new();
-        stdout.read_line(&mut answer).expect("the keeper answers");
+    pub async fn tell(&self, command: String) {
+        let pipes = Arc::clone(&self.pipes);
+        // The test's other tasks go on meanwhile.
+        let tell = move || {
+            let mut pipes = pipes.lock().expect("no panic while locked");
+            let (stdin, stdout) = pipes.as_mut().expect("the keeper runs");
+            writeln!(stdin, "{command}").expect("the keeper listens");
+            let mut answer = String::new();
+            stdout.read_line(&mut answer).expect("the keeper answers");
+            (command, answer)
+        };
+        let (command, answer) = tokio::task::spawn_blocking(tell).await.expect("it was told");
         assert_eq!(answer.trim_end(), "ok", "{command}");
     }
 }
