@@ -1,5 +1,5 @@
 //! All tests of the whole program. Rings by prefix, quick to slow: tidy, cli, config, edge,
-//! accept, queue, crash; `tests/run` runs them in that order and refuses a test that is in none.
+//! accept, queue, crash, kube, cluster; `tests/run` runs them in that order and refuses a test that is in none.
 
 mod accept_captures;
 mod accept_once;
@@ -7,6 +7,7 @@ mod accept_payload;
 mod cli_demo;
 mod cli_tools;
 mod cli_validate;
+mod cluster_harness;
 mod config_live;
 mod crash_drain;
 mod crash_kill;
@@ -15,6 +16,7 @@ mod edge_bad_input;
 mod edge_roles;
 mod edge_status;
 mod edge_unavailable;
+mod kube_harness;
 mod load;
 mod queue_consume;
 mod queue_lanes;
