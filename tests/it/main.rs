@@ -1,9 +1,12 @@
-//! All tests of the whole program. Rings by prefix, quick to slow: tidy, cli, config, edge,
+//! All tests of the whole program. Rings by prefix, quick to slow: tidy, chart, cli, config, edge,
 //! accept, queue, crash; `tests/run` runs them in that order and refuses a test that is in none.
 
 mod accept_captures;
 mod accept_once;
 mod accept_payload;
+mod chart_golden;
+mod chart_refuses;
+mod chart_rules;
 mod cli_demo;
 mod cli_tools;
 mod cli_validate;
