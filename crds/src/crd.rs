@@ -2,7 +2,7 @@
 //! YAML equal to it.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::CustomResourceExt as _;
+use kube_core::CustomResourceExt as _;
 
 use crate::SegmentSource;
 

@@ -2,6 +2,14 @@
 //! manifest and secret values to the configuration that replicas run on. No IO and no Kubernetes
 //! client live here.
 
+// The derive macros write paths of the crate `kube`, which brings a Kubernetes client along. What
+// they need of it is kube-core.
+extern crate self as kube;
+#[doc(hidden)]
+pub mod core {
+    pub use kube_core::*;
+}
+
 mod action;
 mod compile;
 mod crd;

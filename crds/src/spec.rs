@@ -2,7 +2,7 @@
 //! Actions and parameters live in `action.rs`; what the values mean together is `compile`'s.
 #![expect(unreachable_pub, reason = "KubeSchema repeats every struct inside a function")]
 
-use kube::{CustomResource, KubeSchema};
+use kube_derive::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

@@ -5,13 +5,12 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, builder::BoolishValueParser};
 
-use crate::{
-    cli::{actions, demo, events, rehearse, send, validate},
+use segment_source_runtime::{
     net::{Address, parse_duration},
+    telemetry::{ANY_COMMAND, Log},
 };
 
-/// Above the flags that every command has, so that they do not hide its own.
-const ANY_COMMAND: &str = "Options of every command";
+use crate::cli::{actions, demo, events, rehearse, send, validate};
 
 /// Open, self-hosted Segment source: verified webhooks become durable actions.
 #[derive(Debug, Parser)]
@@ -41,40 +40,6 @@ pub enum Output {
     /// For people.
     Text,
     /// For programs: one JSON value a line.
-    Json,
-}
-
-/// What is logged, and how. Logs go to standard error.
-#[derive(Clone, Debug, ClapArgs)]
-pub struct Log {
-    /// Log filter, such as `info`, `debug` or `info,segment_source_edge=debug`. Default: `info`
-    /// for `serve`, `warn` for the other commands.
-    #[arg(
-        long = "log",
-        value_name = "FILTER",
-        global = true,
-        help_heading = ANY_COMMAND,
-        env = "SEGMENT_SOURCE_LOG"
-    )]
-    pub filter: Option<String>,
-    /// Form of log lines.
-    #[arg(
-        long = "log-format",
-        value_enum,
-        global = true,
-        help_heading = ANY_COMMAND,
-        default_value = "text",
-        env = "SEGMENT_SOURCE_LOG_FORMAT"
-    )]
-    pub format: LogFormat,
-}
-
-/// Form of log lines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
     Json,
 }
 

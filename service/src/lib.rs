@@ -4,8 +4,4 @@
 pub mod args;
 pub mod cli;
 pub mod config;
-pub mod health;
-pub mod metrics;
-pub mod net;
 pub mod serve;
-pub mod telemetry;

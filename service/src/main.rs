@@ -5,7 +5,8 @@ use std::{process::ExitCode, time::Duration};
 
 use clap::Parser;
 use mimalloc::MiMalloc;
-use segment_source::{args::Args, cli, telemetry};
+use segment_source::{args::Args, cli};
+use segment_source_runtime::telemetry;
 use tokio::runtime::Runtime;
 
 #[global_allocator]

@@ -17,7 +17,7 @@ struct Graph {
 impl Graph {
     fn read() -> Self {
         let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["metadata", "--format-version", "1", "--locked", "--offline"]);
+        cargo.args(["metadata", "--format-version", "1", "--locked"]);
         let output = cargo.current_dir(root()).output().expect("cargo runs");
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{said}");
@@ -81,12 +81,17 @@ fn dependencies_point_one_way() {
     check(&name("proto"), &[]);
     check(&name("crds"), &["core", "proto"]);
     check(&name("store"), &["core", "proto"]);
-    for role in ["edge", "ingest", "destinations"] {
-        // No arrow between edge and ingest, nor between ingest and destinations.
-        check(&name(role), &["core", "proto", "store"]);
+    check(&name("rpc"), &["core", "proto"]);
+    check(&name("runtime"), &[]);
+    // No arrow between edge and ingest, nor between ingest and destinations.
+    check(&name("edge"), &["core", "proto"]);
+    for role in ["ingest", "destinations"] {
+        check(&name(role), &["core", "proto", "store", "rpc"]);
     }
-    assert!(!graph.own(&name("edge")).contains(&name("store")), "the edge has no store");
-    check("segment-source", &["core", "proto", "crds", "store", "edge", "ingest", "destinations"]);
+    let parts = ["store", "edge", "ingest", "destinations"];
+    check("segment-source", &[&["core", "proto", "crds", "rpc", "runtime"][..], &parts].concat());
+    // The operator knows nothing of the data plane.
+    check(&name("operator"), &["core", "proto", "crds", "rpc", "runtime"]);
 }
 
 #[test]
@@ -95,7 +100,7 @@ fn the_data_plane_does_not_know_kubernetes() {
     for client in ["kube-client", "kube-runtime"] {
         assert!(!graph.all("segment-source").contains(client), "{client} is under service/");
     }
-    let roles = ["core", "proto", "store", "edge", "ingest", "destinations"];
+    let roles = ["core", "proto", "rpc", "runtime", "store", "edge", "ingest", "destinations"];
     for role in roles {
         let all = graph.all(&format!("segment-source-{role}")).into_iter().collect::<Vec<_>>();
         let kubernetes =

@@ -54,6 +54,7 @@ impl Compiler<'_> {
             redact,
             deny_uncovered: deny.unwrap_or(&DENY_UNCOVERED).iter().map(wire_name).collect(),
             delivery_suspended: spec.suspend == Some(Suspend::Delivery),
+            access: Vec::new(),
         }
     }
 

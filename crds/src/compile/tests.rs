@@ -205,6 +205,7 @@ fn everything_that_can_be_set_arrives() {
             redact: vec!["body.context.ip".to_owned(), r#"body.traits["card number"]"#.to_owned()],
             deny_uncovered: vec!["users_identify".to_owned(), "workflows_trigger".to_owned()],
             delivery_suspended: true,
+            access: Vec::new(),
         }),
     };
     assert_eq!(compiled(spec), Compiled { source: expected, unresolved: vec![], warnings: vec![] });

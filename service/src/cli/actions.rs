@@ -19,7 +19,9 @@ use super::{
     print,
     view::{self, Json},
 };
-use crate::{args::Output, net::parse_duration};
+use segment_source_runtime::net::parse_duration;
+
+use crate::args::Output;
 
 /// What to do with actions.
 #[derive(Debug, Subcommand)]

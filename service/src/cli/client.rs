@@ -14,7 +14,7 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use crate::net::Address;
+use segment_source_runtime::net::Address;
 
 /// Events and payloads can be as large as the largest body, and are sent with a description.
 const MAX_MESSAGE: usize = 64 << 20;

@@ -12,7 +12,7 @@ use tokio::{
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tonic::transport::{Channel, Endpoint, Uri};
 
-use crate::net::Address;
+use segment_source_runtime::net::Address;
 
 /// Bytes that may be under way on one stream; larger than the largest request, so that one request
 /// never waits for window updates in its middle.

@@ -5,10 +5,9 @@ use std::net::SocketAddr;
 use anyhow::{Context, bail};
 use tokio::net::TcpListener;
 
-use crate::{
-    args::{Role, Serve},
-    net::Address,
-};
+use segment_source_runtime::net::Address;
+
+use crate::args::{Role, Serve};
 
 /// The bound sockets; those its role has no use for are `None`.
 #[derive(Debug)]

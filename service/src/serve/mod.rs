@@ -5,7 +5,6 @@ mod connection;
 mod grpc;
 mod listeners;
 mod reach;
-mod signals;
 mod tasks;
 
 use std::{
@@ -20,6 +19,11 @@ use prometheus_client::registry::Registry;
 use segment_source_destinations::queue::QueueService;
 use segment_source_edge::{Edge, Settings};
 use segment_source_ingest::{AdminService, IngestService, Planner};
+use segment_source_runtime::{
+    health::{Pages, Readiness},
+    metrics,
+    signals::Signals,
+};
 use segment_source_store::{
     embedded::{Options, Store},
     system_clock,
@@ -28,17 +32,15 @@ use tokio::{net::TcpListener, sync::watch, task::spawn_blocking};
 use tonic::transport::Channel;
 use tracing::{error, info, warn};
 
+pub use self::listeners::Addresses;
 use self::{
     connection::Incoming,
     listeners::Listeners,
     tasks::{Stage, Tasks},
 };
-pub use self::{listeners::Addresses, signals::Signals};
 use crate::{
     args::{Role, Serve},
     config::{self, Live},
-    health::{Pages, Readiness},
-    metrics,
 };
 
 /// Serves until a signal; the log says why when it cannot.

@@ -10,7 +10,7 @@ use tonic_health::pb::{
 };
 use tracing::{debug, info};
 
-use crate::health::Latch;
+use segment_source_runtime::health::Latch;
 
 /// Pause before asking an ingest again that could not be reached.
 const PAUSE: Duration = Duration::from_millis(500);

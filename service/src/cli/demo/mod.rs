@@ -20,10 +20,11 @@ use tokio::{sync::watch, time::timeout};
 
 use self::{folder::Folder, story::Story};
 use super::print;
+use segment_source_runtime::{net::Address, signals::Signals};
+
 use crate::{
     args::{Output, Role, Serve},
-    net::Address,
-    serve::{self, Addresses, Signals},
+    serve::{self, Addresses},
 };
 
 /// Flags of `demo`.

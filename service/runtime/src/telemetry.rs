@@ -3,12 +3,48 @@
 use std::io::{IsTerminal, stderr};
 
 use anyhow::Context;
+use clap::{Args as ClapArgs, ValueEnum};
 use tracing::{Level, Metadata};
 use tracing_subscriber::{
     EnvFilter, filter::filter_fn, layer::SubscriberExt as _, util::SubscriberInitExt as _,
 };
 
-use crate::args::{Log, LogFormat};
+/// Heading of the flags that every command has, so that they do not hide its own.
+pub const ANY_COMMAND: &str = "Options of every command";
+
+/// What is logged, and how. Logs go to standard error.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct Log {
+    /// Log filter, such as `info`, `debug` or `info,segment_source_edge=debug`. Default: `info`
+    /// for `serve`, `warn` for the other commands.
+    #[arg(
+        long = "log",
+        value_name = "FILTER",
+        global = true,
+        help_heading = ANY_COMMAND,
+        env = "SEGMENT_SOURCE_LOG"
+    )]
+    pub filter: Option<String>,
+    /// Form of log lines.
+    #[arg(
+        long = "log-format",
+        value_enum,
+        global = true,
+        help_heading = ANY_COMMAND,
+        default_value = "text",
+        env = "SEGMENT_SOURCE_LOG_FORMAT"
+    )]
+    pub format: LogFormat,
+}
+
+/// Form of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
 
 /// Starts logging for the whole process; call it once, first.
 ///

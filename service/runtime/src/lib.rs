@@ -1,0 +1,8 @@
+//! What every process of ours needs, whichever part it is: logging, health pages and readiness,
+//! signals, addresses and metrics of the process. What a part does lives elsewhere.
+
+pub mod health;
+pub mod metrics;
+pub mod net;
+pub mod signals;
+pub mod telemetry;
