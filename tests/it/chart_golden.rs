@@ -133,7 +133,9 @@ fn the_definition_is_the_generated_one_and_stays() {
     if generated["metadata"]["annotations"].is_null() {
         generated["metadata"]["annotations"] = Value::Object(serde_json::Map::new());
     }
-    generated["metadata"]["annotations"]["helm.sh/resource-policy"] = "keep".into();
+    let annotations = &mut generated["metadata"]["annotations"];
+    annotations["helm.sh/resource-policy"] = "keep".into();
+    annotations["argocd.argoproj.io/sync-options"] = "Prune=false,Delete=false".into();
 
     let own = chart("segment-source-crds");
     let own = helm(&["template", "any", own.to_str().expect("UTF-8")], "");

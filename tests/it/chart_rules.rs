@@ -322,3 +322,21 @@ fn an_image_by_digest_has_no_tag() {
     let by_digest = format!("image: {{repository: r.example/s, tag: v1, digest: '{digest}'}}");
     assert_eq!(image(&by_digest), format!("r.example/s@{digest}"));
 }
+
+/// The values in the examples for Argo CD and Flux are values of the chart.
+#[test]
+fn the_examples_can_be_installed() {
+    if !available() {
+        return;
+    }
+    for (file, path) in [
+        ("argo-cd/application.yaml", "/spec/source/helm/valuesObject"),
+        ("flux/segment-source.yaml", "/spec/values"),
+    ] {
+        let example = fs::read_to_string(root().join("charts").join(file)).expect("an example");
+        let values = parse(&example).iter().find_map(|it| it.pointer(path).cloned());
+        let values = serde_json::to_string(&values.expect(path)).expect("JSON");
+        let workload = names(&documents(&values));
+        assert!(workload.contains(&"Deployment/segment-source-edge".to_owned()), "{workload:?}");
+    }
+}

@@ -5,6 +5,7 @@ mod accept_captures;
 mod accept_once;
 mod accept_payload;
 mod chart_golden;
+mod chart_health;
 mod chart_refuses;
 mod chart_rules;
 mod cli_demo;
