@@ -1,5 +1,5 @@
 //! All tests of the whole program. Rings by prefix, quick to slow: tidy, chart, cli, config, edge,
-//! accept, queue, crash; `tests/run` runs them in that order and refuses a test that is in none.
+//! accept, queue, crash, image; `tests/run` runs them in that order and refuses a test that is in none.
 
 mod accept_captures;
 mod accept_once;
@@ -9,6 +9,7 @@ mod chart_health;
 mod chart_refuses;
 mod chart_rules;
 mod cli_demo;
+mod cli_docs;
 mod cli_tools;
 mod cli_validate;
 mod config_live;
@@ -19,6 +20,7 @@ mod edge_bad_input;
 mod edge_roles;
 mod edge_status;
 mod edge_unavailable;
+mod image_build;
 mod load;
 mod queue_consume;
 mod queue_lanes;
