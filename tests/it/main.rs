@@ -8,6 +8,7 @@ mod chart_golden;
 mod chart_health;
 mod chart_refuses;
 mod chart_rules;
+mod chart_schemas;
 mod cli_demo;
 mod cli_docs;
 mod cli_tools;

@@ -36,15 +36,26 @@ pub fn chart(name: &str) -> PathBuf {
 /// With `CI=true`, where nothing may be skipped.
 #[must_use]
 pub fn available() -> bool {
-    if program("helm").is_some() {
+    available_too("helm")
+}
+
+/// The same for another program that `tests/tools/build` makes.
+///
+/// # Panics
+/// With `CI=true`, where nothing may be skipped.
+#[must_use]
+pub fn available_too(name: &str) -> bool {
+    if program(name).is_some() {
         return true;
     }
-    assert!(env::var("CI").as_deref() != Ok("true"), "nothing is skipped when CI=true: no helm");
-    _ = writeln!(std::io::stderr(), "SKIPPED: no helm; `tests/tools/build helm` makes it");
+    assert!(env::var("CI").as_deref() != Ok("true"), "nothing is skipped when CI=true: no {name}");
+    _ = writeln!(std::io::stderr(), "SKIPPED: no {name}; `tests/tools/build {name}` makes it");
     false
 }
 
-fn program(name: &str) -> Option<PathBuf> {
+/// A program that `tests/tools/build` made.
+#[must_use]
+pub fn program(name: &str) -> Option<PathBuf> {
     let cache = env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)
         .or_else(|| Some(Path::new(&env::var_os("HOME")?).join(".cache")))?;

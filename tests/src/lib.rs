@@ -9,6 +9,7 @@ pub mod manifest;
 pub mod powercut;
 pub mod process;
 pub mod read;
+pub mod schemas;
 pub mod server;
 pub mod sign;
 pub mod site;
