@@ -1,5 +1,6 @@
 //! All tests of the whole program. Rings by prefix, quick to slow: tidy, chart, cli, config, edge,
-//! accept, queue, crash, image; `tests/run` runs them in that order and refuses a test that is in none.
+//! accept, queue, crash, image, kube, cluster; `tests/run` runs them in that order and refuses a
+//! test that is in none.
 
 mod accept_captures;
 mod accept_once;
@@ -13,6 +14,7 @@ mod cli_demo;
 mod cli_docs;
 mod cli_tools;
 mod cli_validate;
+mod cluster_harness;
 mod config_live;
 mod crash_drain;
 mod crash_kill;
@@ -22,6 +24,7 @@ mod edge_roles;
 mod edge_status;
 mod edge_unavailable;
 mod image_build;
+mod kube_harness;
 mod load;
 mod queue_consume;
 mod queue_lanes;

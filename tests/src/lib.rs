@@ -5,6 +5,7 @@ pub mod capture;
 pub mod chart;
 pub mod command;
 pub mod http;
+pub mod kube;
 pub mod manifest;
 pub mod powercut;
 pub mod process;
