@@ -8,6 +8,7 @@ mod cli_demo;
 mod cli_tools;
 mod cli_validate;
 mod config_live;
+mod config_operator;
 mod crash_drain;
 mod crash_kill;
 mod crash_power;

@@ -11,4 +11,5 @@ pub mod read;
 pub mod server;
 pub mod sign;
 pub mod site;
+pub mod tls;
 pub mod wait;
