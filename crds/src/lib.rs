@@ -6,26 +6,39 @@
 // they need of it is kube-core.
 extern crate self as kube;
 #[doc(hidden)]
+pub use kube_derive::KubeSchema;
+#[doc(hidden)]
 pub mod core {
     pub use kube_core::*;
 }
 
 mod action;
+#[cfg(test)]
+mod admission_tests;
 mod compile;
 mod crd;
+#[cfg(test)]
+mod examples_tests;
 mod manifest;
+mod pattern;
 mod problem;
+#[cfg(test)]
+mod reference;
+mod references;
 mod schema;
 mod spec;
+pub mod status;
 
 pub use action::{Action, ActionName, Parameter};
 pub use compile::{Compiled, DEFAULT_DESTINATION, LookUp, SCHEMA_LEVEL, compile};
-pub use crd::crd;
+pub use crd::{CRD_SCHEMA, SCHEMA_ANNOTATION, crd};
 pub use manifest::{Document, Manifest, Reader, Secret, Subject, SyntaxError};
 pub use problem::Problem;
+pub use references::references;
 pub use spec::{
     Access, AccessRight, BatchPolicy, Batches, Delivery, Destination, DirectoryDestination,
     HttpDestination, HttpFormat, Idempotency, IdempotencyMode, KnockDestination, Mapping, Nulls,
     Preprocess, QueueDestination, RateLimit, RequireHeader, Retention, SecretRef, SegmentSource,
     SegmentSourceSpec, Suspend, Verification, VerificationMode,
 };
+pub use status::SegmentSourceStatus;

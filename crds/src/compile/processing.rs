@@ -6,7 +6,7 @@ use segment_source_proto::config::v1::{self as wire, destination::Kind};
 use super::{Compiler, DEFAULT_DESTINATION};
 use crate::{
     ActionName, Destination, IdempotencyMode, Problem, SegmentSourceSpec, Suspend,
-    action::snake_case, schema::list,
+    action::snake_case, pattern::NO_IDENTIFIER, schema::list,
 };
 
 /// What elements that no signature covers may not cause, unless the manifest says otherwise.
@@ -17,7 +17,6 @@ impl Compiler<'_> {
     pub(super) fn refuse_what_is_not_available(&mut self, spec: &SegmentSourceSpec) {
         let retention = spec.retention.as_ref();
         for (field, given) in [
-            ("spec.access", !spec.access.is_empty()),
             ("spec.delivery", spec.delivery.is_some()),
             ("spec.retention.age", retention.is_some_and(|it| it.age.is_some())),
             ("spec.retention.size", retention.is_some_and(|it| it.size.is_some())),
@@ -26,7 +25,6 @@ impl Compiler<'_> {
                 self.problem(field, "is not available in this version; remove it");
             }
         }
-        self.unique("spec.access", spec.access.iter().map(|it| it.name.as_str()));
     }
 
     pub(super) fn processing(&mut self, spec: &SegmentSourceSpec) -> wire::Processing {
@@ -54,7 +52,7 @@ impl Compiler<'_> {
             redact,
             deny_uncovered: deny.unwrap_or(&DENY_UNCOVERED).iter().map(wire_name).collect(),
             delivery_suspended: spec.suspend == Some(Suspend::Delivery),
-            access: Vec::new(),
+            access: self.access(spec),
         }
     }
 
@@ -79,10 +77,7 @@ impl Compiler<'_> {
             let field = format!("spec.preprocess[{at}]");
             let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
             if !one.name.bytes().all(word) || one.name.starts_with(|c: char| c.is_ascii_digit()) {
-                let advice = "as it is read as `preprocess.<name>`";
-                let message =
-                    format!("must be letters, digits and `_`, not starting with a digit, {advice}");
-                self.problem(format!("{field}.name"), message);
+                self.problem(format!("{field}.name"), NO_IDENTIFIER);
             }
             self.expression(&format!("{field}.expression"), &one.expression, &names[..at]);
             let (name, expression) = (one.name.clone(), one.expression.clone());

@@ -18,7 +18,7 @@ use segment_source_core::{
 use segment_source_proto::config::v1 as wire;
 
 /// The newest feature level of the wire configuration that is understood.
-pub const SCHEMA_LEVEL: u32 = 1;
+pub const SCHEMA_LEVEL: u32 = 2;
 
 /// The shortest and the longest idempotency window.
 const WINDOW_MS: std::ops::RangeInclusive<i64> = 60_000..=2_592_000_000;
@@ -253,7 +253,7 @@ fn parameter(field: &str, parameter: Option<&wire::Parameter>) -> Result<Paramet
 mod tests {
     use std::time::Duration;
 
-    use super::{Source, wire};
+    use super::{SCHEMA_LEVEL, Source, wire};
     use crate::tests::{mapping, web};
 
     /// The refusal of `prod/web` with a change.
@@ -287,7 +287,7 @@ mod tests {
 
     #[test]
     fn a_newer_source_is_refused_as_a_whole() {
-        assert!(refused(|source| source.schema_level = 2).contains("upgrade"));
+        assert!(refused(|source| source.schema_level = SCHEMA_LEVEL + 1).contains("upgrade"));
         assert!(refused(|source| source.processing = None).starts_with("processing: "));
         assert!(refused(|source| source.name = "Web".into()).contains("prod/Web"));
     }
