@@ -65,7 +65,7 @@ pub enum Provider {
     /// A folder of manifests.
     Folder(Folder),
     /// An operator over the network.
-    Operator(Box<Operator>),
+    Operator(Operator),
 }
 
 impl Provider {

@@ -277,7 +277,7 @@ async fn provider(args: &Serve, own: &Own, registry: &mut Registry) -> anyhow::R
             let (role, replica) = (args.role, args.replica.clone());
             let settings = operator::Settings { address, identities, role, replica, cache };
             let operator = Operator::open(settings, system_clock(), registry).await?;
-            Ok(Provider::Operator(Box::new(operator)))
+            Ok(Provider::Operator(operator))
         }
     }
 }
