@@ -63,9 +63,9 @@ pub enum State {
 /// Where configuration comes from.
 pub enum Provider {
     /// A folder of manifests.
-    Folder(Folder),
+    Folder(Box<Folder>),
     /// An operator over the network.
-    Operator(Operator),
+    Operator(Box<Operator>),
 }
 
 impl Provider {
