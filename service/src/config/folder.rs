@@ -7,6 +7,7 @@ use std::{
 };
 
 use segment_source_core::source::SourceId;
+use segment_source_runtime::watch::Watch;
 use segment_source_store::Clock;
 use tokio::{sync::watch, time};
 use tokio_util::sync::CancellationToken;
@@ -18,7 +19,6 @@ use super::{
     findings::log_changes,
     keeper::{Keeper, Pass},
     memory::Memory,
-    watch::Watch,
 };
 
 /// A folder that never rests is taken as it is after this many looks.

@@ -10,7 +10,6 @@ mod live;
 mod memory;
 #[cfg(test)]
 mod tests;
-mod watch;
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 

@@ -12,7 +12,8 @@ use tracing::warn;
 
 /// Watches a folder and its place in its parent, as the folder itself may be a link that is
 /// replaced, or be made later.
-pub(crate) struct Watch {
+#[derive(Debug)]
+pub struct Watch {
     folder: PathBuf,
     watcher: Option<RecommendedWatcher>,
     /// Whether the folder itself is watched.
@@ -23,7 +24,7 @@ pub(crate) struct Watch {
 impl Watch {
     /// Starts watching. When the system refuses, that is logged and the folder is only read from
     /// time to time.
-    pub(crate) fn new(folder: &Path) -> Self {
+    pub fn new(folder: &Path) -> Self {
         // A relative path has no parent to watch.
         let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
         let changed = Arc::new(Notify::new());
@@ -49,7 +50,7 @@ impl Watch {
     }
 
     /// Watches the folder that is at the path now.
-    pub(crate) fn attach(&mut self) {
+    pub fn attach(&mut self) {
         let Some(watcher) = &mut self.watcher else { return };
         if self.attached {
             // Fails when the folder is gone, and the watch with it.
@@ -72,7 +73,7 @@ impl Watch {
     }
 
     /// Waits until something may have changed since the last call.
-    pub(crate) async fn changed(&self) {
+    pub async fn changed(&self) {
         self.changed.notified().await;
     }
 }
