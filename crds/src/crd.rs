@@ -6,10 +6,20 @@ use kube_core::CustomResourceExt as _;
 
 use crate::SegmentSource;
 
+/// Which schema [`crd`] has; to be raised whenever the CRD changes. An operator does not work with
+/// a CRD of a lower number: the API server would drop fields it does not know.
+pub const CRD_SCHEMA: u32 = 2;
+
+/// Annotation of the CRD that tells the [`CRD_SCHEMA`] it was made with.
+pub const SCHEMA_ANNOTATION: &str = "segment-source.dev/schema";
+
 /// What `kubectl apply` needs before the first SegmentSource.
 #[must_use]
 pub fn crd() -> CustomResourceDefinition {
-    SegmentSource::crd()
+    let mut crd = SegmentSource::crd();
+    let annotations = crd.metadata.annotations.get_or_insert_default();
+    annotations.insert(SCHEMA_ANNOTATION.to_owned(), CRD_SCHEMA.to_string());
+    crd
 }
 
 #[cfg(test)]

@@ -15,17 +15,21 @@ mod compile;
 mod crd;
 mod manifest;
 mod problem;
+mod references;
 mod schema;
 mod spec;
+pub mod status;
 
 pub use action::{Action, ActionName, Parameter};
 pub use compile::{Compiled, DEFAULT_DESTINATION, LookUp, SCHEMA_LEVEL, compile};
-pub use crd::crd;
+pub use crd::{CRD_SCHEMA, SCHEMA_ANNOTATION, crd};
 pub use manifest::{Document, Manifest, Reader, Secret, Subject, SyntaxError};
 pub use problem::Problem;
+pub use references::references;
 pub use spec::{
     Access, AccessRight, BatchPolicy, Batches, Delivery, Destination, DirectoryDestination,
     HttpDestination, HttpFormat, Idempotency, IdempotencyMode, KnockDestination, Mapping, Nulls,
     Preprocess, QueueDestination, RateLimit, RequireHeader, Retention, SecretRef, SegmentSource,
     SegmentSourceSpec, Suspend, Verification, VerificationMode,
 };
+pub use status::SegmentSourceStatus;

@@ -6,7 +6,10 @@ use kube_derive::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::action::{Action, ActionName};
+use crate::{
+    SegmentSourceStatus,
+    action::{Action, ActionName},
+};
 
 /// What a source of Segment events needs: how its requests are verified, and which actions its
 /// events cause.
@@ -19,6 +22,62 @@ use crate::action::{Action, ActionName};
     shortname = "segsrc",
     namespaced,
     derive = "PartialEq",
+    status = "SegmentSourceStatus",
+    category = "segment-source",
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status",
+        description = "Whether all connected replicas run it"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
+        description = "Why it is ready, or why not"
+    ),
+    printcolumn(
+        name = "Path",
+        type_ = "string",
+        json_path = ".status.ingestPath",
+        description = "Where Segment posts to, on the host of the webhooks"
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(
+        name = "Accepted",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Accepted\")].status",
+        description = "Whether the manifest is right",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Refs",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"ResolvedRefs\")].status",
+        description = "Whether every Secret it names is there",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Programmed",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Programmed\")].status",
+        description = "Whether all connected replicas run this generation",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Suspend",
+        type_ = "string",
+        json_path = ".spec.suspend",
+        description = "What is stopped",
+        priority = 1
+    ),
+    printcolumn(
+        name = "URL",
+        type_ = "string",
+        json_path = ".status.url",
+        description = "The whole URL, when the host is known",
+        priority = 1
+    ),
     doc = "A Segment webhook: how its requests are verified, and which actions its events cause."
 )]
 #[serde(rename_all = "camelCase")]
@@ -118,7 +177,9 @@ pub enum VerificationMode {
 }
 
 /// One key of a Secret in the source's namespace.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, KubeSchema)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, Serialize, KubeSchema,
+)]
 #[serde(rename_all = "camelCase")]
 pub struct SecretRef {
     /// Name of the Secret.

@@ -1,6 +1,7 @@
 //! From a manifest and the values of its secrets to the configuration replicas run on. Pure: the
 //! same input always gives the same output. All mistakes are collected, each with its field.
 
+mod access;
 mod duration;
 mod mappings;
 mod processing;
@@ -14,10 +15,13 @@ use std::collections::HashMap;
 use segment_source_core::{path::Path, source::is_label};
 use segment_source_proto::config::v1 as wire;
 
-use crate::{Problem, SegmentSource, manifest::NOT_A_LABEL};
+use crate::{Problem, SecretRef, SegmentSource, manifest::NOT_A_LABEL};
 
 /// The newest feature level of configuration this compiler writes.
-pub const SCHEMA_LEVEL: u32 = 1;
+pub const SCHEMA_LEVEL: u32 = 2;
+
+/// The feature level from which on replicas know `access`.
+const LEVEL_OF_ACCESS: u32 = 2;
 
 /// The queue destination that exists without being defined.
 pub const DEFAULT_DESTINATION: &str = "default";
@@ -59,11 +63,17 @@ pub fn compile(source: &SegmentSource, secrets: &LookUp<'_>) -> Result<Compiled,
         namespace: namespace.to_owned(),
         name: name.to_owned(),
         generation: source.metadata.generation.unwrap_or(0),
-        schema_level: SCHEMA_LEVEL,
+        schema_level: level(&processing),
         verification: Some(verification),
         processing: Some(processing),
     };
     Ok(Compiled { source, unresolved: compiler.unresolved, warnings: compiler.warnings })
+}
+
+/// The lowest feature level that has everything which is used: older replicas go on serving what
+/// they understand.
+fn level(processing: &wire::Processing) -> u32 {
+    if processing.access.is_empty() { 1 } else { LEVEL_OF_ACCESS }
 }
 
 /// What is found on the way through a manifest.
@@ -126,31 +136,36 @@ impl<'a> Compiler<'a> {
         }
     }
 
+    fn warn(&mut self, field: impl Into<String>, message: impl Into<String>) {
+        self.warnings.push(Problem::new(field, message));
+    }
+
+    fn unresolved(&mut self, field: impl Into<String>, message: impl Into<String>) {
+        self.unresolved.push(Problem::new(field, message));
+    }
+
     /// The bytes of a secret, exactly as they are.
-    fn secret(&mut self, field: &str, reference: &crate::SecretRef) -> Option<Vec<u8>> {
-        let (name, key) = (&reference.name, &reference.key);
-        match (self.secrets)(name, key) {
-            None => {
-                let message = format!("key `{key}` of Secret `{name}` is not there; create it");
-                self.unresolved.push(Problem::new(field, message));
-                None
-            }
-            Some(value) if value.is_empty() => {
-                let message = format!("key `{key}` of Secret `{name}` is empty; set its value");
-                self.unresolved.push(Problem::new(field, message));
-                None
-            }
-            Some(value) => {
-                if value.ends_with(b"\n") {
-                    let message = format!(
-                        "the value of key `{key}` of Secret `{name}` ends in a line break, which \
-                         counts as a part of it; if the secret has none, write it without \
-                         (`echo -n`)"
-                    );
-                    self.warnings.push(Problem::new(field, message));
-                }
-                Some(value)
-            }
+    fn secret(&mut self, field: &str, reference: &SecretRef) -> Option<Vec<u8>> {
+        let value = self.look_up(field, reference)?;
+        if value.ends_with(b"\n") {
+            let SecretRef { name, key } = reference;
+            let message = format!(
+                "the value of key `{key}` of Secret `{name}` ends in a line break, which counts as \
+                 a part of it; if the secret has none, write it without (`echo -n`)"
+            );
+            self.warn(field, message);
         }
+        Some(value)
+    }
+
+    /// The value of a key, unless it is missing or empty, which is noted.
+    fn look_up(&mut self, field: &str, SecretRef { name, key }: &SecretRef) -> Option<Vec<u8>> {
+        let what = match (self.secrets)(name, key) {
+            None => "is not there; create it",
+            Some(value) if value.is_empty() => "is empty; set its value",
+            Some(value) => return Some(value),
+        };
+        self.unresolved(field, format!("key `{key}` of Secret `{name}` {what}"));
+        None
     }
 }

@@ -17,7 +17,6 @@ impl Compiler<'_> {
     pub(super) fn refuse_what_is_not_available(&mut self, spec: &SegmentSourceSpec) {
         let retention = spec.retention.as_ref();
         for (field, given) in [
-            ("spec.access", !spec.access.is_empty()),
             ("spec.delivery", spec.delivery.is_some()),
             ("spec.retention.age", retention.is_some_and(|it| it.age.is_some())),
             ("spec.retention.size", retention.is_some_and(|it| it.size.is_some())),
@@ -26,7 +25,6 @@ impl Compiler<'_> {
                 self.problem(field, "is not available in this version; remove it");
             }
         }
-        self.unique("spec.access", spec.access.iter().map(|it| it.name.as_str()));
     }
 
     pub(super) fn processing(&mut self, spec: &SegmentSourceSpec) -> wire::Processing {
@@ -54,7 +52,7 @@ impl Compiler<'_> {
             redact,
             deny_uncovered: deny.unwrap_or(&DENY_UNCOVERED).iter().map(wire_name).collect(),
             delivery_suspended: spec.suspend == Some(Suspend::Delivery),
-            access: Vec::new(),
+            access: self.access(spec),
         }
     }
 

@@ -4,16 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use segment_source_core::mapping::ActionType;
 use segment_source_proto::config::v1::{
-    self as wire, Field, destination::Kind, mapping, parameter::Source, verification as edge,
+    self as wire, Field, access::Right, destination::Kind, mapping, parameter::Source,
+    verification as edge,
 };
 
 use super::{Compiled, compile};
-use crate::{Manifest, Problem, Reader, SegmentSource};
+use crate::{Manifest, Problem, Reader, SecretRef, SegmentSource, references};
 
 const HEAD: &str = "apiVersion: segment-source.dev/v1alpha1\nkind: SegmentSource\nmetadata: {name: web, namespace: prod, generation: 7}\nspec:\n";
 const VERIFIED: &str = "  verification: {secretRefs: [{name: s, key: k}]}\n";
 
-fn source(spec: &str) -> SegmentSource {
+fn source_of(spec: &str) -> SegmentSource {
     let document = Reader::default().read(&format!("{HEAD}{spec}")).unwrap().remove(0);
     match document.content {
         Ok(Manifest::Source(source)) => *source,
@@ -26,13 +27,18 @@ fn secrets(name: &str, key: &str) -> Option<Vec<u8>> {
         ("s", "k") => Some(b"first".to_vec()),
         ("s", "next") => Some(b"second".to_vec()),
         ("s", "line") => Some(b"third\n".to_vec()),
-        ("s", "empty") => Some(Vec::new()),
+        ("s" | "tokens", "empty") => Some(Vec::new()),
+        ("tokens", "good") => Some(b"0123456789abcdef".to_vec()),
+        ("tokens", "line") => Some(b" 0123456789abcdef\n".to_vec()),
+        ("tokens", "short") => Some(b"guess".to_vec()),
+        ("tokens", "words") => Some(b"many words make no token".to_vec()),
+        ("tokens", "blank") => Some(b" \n".to_vec()),
         _ => None,
     }
 }
 
 fn compiled(spec: &str) -> Compiled {
-    compile(&source(spec), &secrets).unwrap()
+    compile(&source_of(spec), &secrets).unwrap()
 }
 
 /// The spec's lines, after a right `verification`, give exactly these problems.
@@ -44,7 +50,7 @@ fn check(lines: &str, expected: &[(&str, &str)]) {
 #[track_caller]
 fn check_spec(spec: &str, expected: &[(&str, &str)]) {
     let expected: Vec<Problem> = expected.iter().map(|(f, m)| Problem::new(*f, *m)).collect();
-    assert_eq!(compile(&source(spec), &secrets).err().unwrap_or_default(), expected, "{spec}");
+    assert_eq!(compile(&source_of(spec), &secrets).err().unwrap_or_default(), expected, "{spec}");
 }
 
 /// One mapping that deletes a user, with these lines more.
@@ -246,6 +252,126 @@ fn secrets_that_are_not_there_are_no_mistake() {
     assert_eq!(verification.unresolved, unresolved.map(|it| it.to_string()));
 }
 
+/// A client of the source, with the right to read and a token under this key.
+fn client(name: &str, key: &str) -> String {
+    format!("    - {{name: {name}, tokenSecretRef: {{name: tokens, key: {key}}}, can: [Read]}}\n")
+}
+
+fn wire_client(name: &str, token: &'static str, rights: &[Right]) -> wire::Access {
+    wire::Access {
+        name: name.to_owned(),
+        token: Some(secret(token)),
+        rights: rights.iter().map(|it| (*it).into()).collect(),
+    }
+}
+
+#[test]
+fn clients_get_a_token_and_rights_and_need_a_replica_that_knows_them() {
+    let all = "can: [Operate, Read, Consume, Submit]";
+    let billing = client("billing", "good").replace("can: [Read]", all);
+    let compiled = compiled(&format!(
+        "{VERIFIED}  access:\n{billing}{}{}",
+        client("absent", "gone"),
+        client("later", "empty")
+    ));
+    assert_eq!(compiled.source.schema_level, 2);
+    let every = [Right::Submit, Right::Consume, Right::Read, Right::Operate];
+    assert_eq!(
+        compiled.source.processing.unwrap().access,
+        [
+            wire_client("billing", "0123456789abcdef", &every),
+            wire_client("absent", "", &[Right::Read]),
+            wire_client("later", "", &[Right::Read]),
+        ]
+    );
+    // What the edge is told is only what it waits for itself.
+    assert_eq!(compiled.source.verification.unwrap().unresolved, Vec::<String>::new());
+    let unresolved = [
+        Problem::new(
+            "spec.access[1].tokenSecretRef",
+            "key `gone` of Secret `tokens` is not there; create it",
+        ),
+        Problem::new(
+            "spec.access[2].tokenSecretRef",
+            "key `empty` of Secret `tokens` is empty; set its value",
+        ),
+    ];
+    assert_eq!((compiled.unresolved, compiled.warnings), (unresolved.to_vec(), vec![]));
+}
+
+#[test]
+fn tokens_that_will_disappoint_are_told_of() {
+    let clients = ["line", "short", "words", "blank", "good"].map(|key| client(key, key)).concat();
+    let compiled = compiled(&format!("{VERIFIED}  access:\n{clients}"));
+    let tokens: Vec<_> =
+        compiled.source.processing.unwrap().access.into_iter().filter_map(|it| it.token).collect();
+    let expected =
+        ["0123456789abcdef", "guess", "many words make no token", "", "0123456789abcdef"];
+    assert_eq!(tokens, expected.map(secret));
+    let blank = "the value of key `blank` of Secret `tokens` is only whitespace; set a token";
+    assert_eq!(compiled.unresolved, [Problem::new("spec.access[3].tokenSecretRef", blank)]);
+    let warnings = [
+        (
+            0,
+            "the value of key `line` of Secret `tokens` has whitespace or line breaks around it; \
+             the token is what is between them",
+        ),
+        (
+            1,
+            "the value of key `short` of Secret `tokens` is shorter than 16 bytes and can be \
+             guessed; use a random one, such as `openssl rand -hex 32` writes",
+        ),
+        (
+            2,
+            "the value of key `words` of Secret `tokens` has spaces or characters other than \
+             ASCII, which no client can send in a header; use letters and digits",
+        ),
+        (
+            4,
+            "has the same token as spec.access[0]; who presents it may do what either of them may, \
+             so give each client a token of its own",
+        ),
+    ];
+    assert_eq!(
+        compiled.warnings,
+        warnings.map(|(at, it)| Problem::new(format!("spec.access[{at}].tokenSecretRef"), it))
+    );
+}
+
+#[test]
+fn names_of_clients_are_labels_and_unique() {
+    check(
+        &format!("  access:\n{}{}", client("a", "good"), client("a", "short")),
+        &[("spec.access[1].name", "`a` is already the name of spec.access[0]; rename one of them")],
+    );
+    check(
+        &format!("  access:\n{}", client("Billing", "good")),
+        &[("spec.access[0].name", crate::manifest::NOT_A_LABEL)],
+    );
+}
+
+#[test]
+fn everything_the_compiler_looks_up_is_a_reference() {
+    let full = include_str!("../../tests/full.yaml").replace("prod}", "prod, generation: 1}");
+    let source: SegmentSource =
+        serde_json::from_value(serde_saphyr::from_str(&full).unwrap()).unwrap();
+    let named: Vec<String> =
+        references(&source.spec).into_iter().map(|it| format!("{}/{}", it.name, it.key)).collect();
+    let expected = ["segment-web/signing-secret", "segment-web/token", "crm/k", "billing/token"];
+    assert_eq!(named, expected);
+
+    let text = format!("{VERIFIED}  access:\n{}{}", client("a", "good"), client("b", "good"));
+    let source = source_of(&text);
+    let looked_up = std::cell::RefCell::new(Vec::new());
+    let secrets = |name: &str, key: &str| {
+        looked_up.borrow_mut().push(SecretRef { name: name.to_owned(), key: key.to_owned() });
+        secrets(name, key)
+    };
+    compile(&source, &secrets).unwrap();
+    looked_up.borrow_mut().dedup();
+    assert_eq!(looked_up.into_inner(), references(&source.spec));
+}
+
 #[test]
 fn verification_mistakes() {
     check_spec(
@@ -360,12 +486,10 @@ fn what_does_not_exist_yet_is_refused() {
     - {name: people, directory: {}}
     - {name: both, queue: {}, directory: {}}
     - {name: none}
-  access: [{name: a, tokenSecretRef: {name: s, key: k}, can: [Read]}]
   delivery: {maxAge: 20h}
   retention: {age: 720h, size: 10Gi}
 ",
         &[
-            ("spec.access", "is not available in this version; remove it"),
             ("spec.delivery", "is not available in this version; remove it"),
             ("spec.retention.age", "is not available in this version; remove it"),
             ("spec.retention.size", "is not available in this version; remove it"),

@@ -316,7 +316,7 @@ mod tests {
 
     #[test]
     fn a_newer_source_is_refused_as_a_whole() {
-        assert!(refused(|source| source.schema_level = 2).contains("upgrade"));
+        assert!(refused(|source| source.schema_level = SCHEMA_LEVEL + 1).contains("upgrade"));
         assert!(refused(|source| source.processing = None).starts_with("processing: "));
         assert!(refused(|source| source.name = "Web".into()).contains("prod/Web"));
     }
