@@ -13,6 +13,8 @@ use segment_source_store::Millis;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
+use super::REMOVED_FOR;
+
 /// Sources that are, and sources that were.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Known {
@@ -20,6 +22,47 @@ pub(crate) struct Known {
     pub(crate) present: BTreeSet<SourceId>,
     /// Those removed lately, and when.
     pub(crate) removed: BTreeMap<SourceId, Millis>,
+}
+
+impl Known {
+    /// This source is there.
+    pub(crate) fn appear(&mut self, id: &SourceId) {
+        if !self.present.contains(id) {
+            self.present.insert(id.clone());
+            self.removed.remove(id);
+        }
+    }
+
+    /// This source is not there any more; one that never was is not remembered.
+    pub(crate) fn vanish(&mut self, id: &SourceId, now: Millis) {
+        if self.present.remove(id) {
+            self.removed.insert(id.clone(), now);
+        }
+    }
+
+    /// No others are there than those `there` knows; gives the ones that went.
+    pub(crate) fn only(&mut self, there: impl Fn(&SourceId) -> bool, now: Millis) -> Vec<SourceId> {
+        let gone: Vec<SourceId> = self.present.iter().filter(|id| !there(id)).cloned().collect();
+        for id in &gone {
+            self.vanish(id, now);
+        }
+        gone
+    }
+
+    /// Forgets what was removed long ago; gives what it was.
+    pub(crate) fn forget(&mut self, now: Millis) -> Vec<SourceId> {
+        let mut forgotten = Vec::new();
+        self.removed.retain(|id, at| {
+            // A clock that steps back does not make it longer.
+            *at = now.min(*at);
+            let keep = now - *at < REMOVED_FOR;
+            if !keep {
+                forgotten.push(id.clone());
+            }
+            keep
+        });
+        forgotten
+    }
 }
 
 #[derive(Serialize, Deserialize)]

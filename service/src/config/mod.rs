@@ -1,13 +1,16 @@
-//! Configuration from a folder of manifests: what a role may rely on, and the way there. The folder
-//! is read (`files`), kept at its last good state (`keeper`), watched (`watch`, `folder`) and
-//! turned into the tables of the roles (`live`). The meaning of a manifest is the crds crate's.
+//! Configuration: what a role may rely on, and the way there. It comes from a folder of manifests,
+//! which is read (`files`), kept at its last good state (`keeper`) and watched (`watch`, `folder`),
+//! or from an operator over the network (`operator`). Both give snapshots, which are turned into
+//! the tables of the roles (`live`). The meaning of a manifest is the crds crate's.
 
+mod changes;
 mod files;
 mod findings;
 mod folder;
 mod keeper;
 mod live;
 mod memory;
+mod operator;
 #[cfg(test)]
 mod tests;
 
@@ -19,7 +22,7 @@ use segment_source_store::{Millis, system_clock};
 
 pub use findings::{Finding, Severity};
 pub use folder::{Folder, Settings};
-pub use live::{Live, Publisher, publish};
+pub use live::{Applied, Live, Publisher, publish};
 
 /// For how long a removed source is answered 503 instead of 404: an hour.
 pub const REMOVED_FOR: Millis = 60 * 60 * 1000;
@@ -27,7 +30,11 @@ pub const REMOVED_FOR: Millis = 60 * 60 * 1000;
 /// All that is known of all sources at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Snapshot {
-    /// Whether the folder was read at all.
+    /// Counts the snapshots of a provider that is told what became of each; 0 where nobody asks.
+    pub version: u64,
+    /// Whether there is something to serve: the folder was read at all, or the operator has told
+    /// everything once, if need be to an earlier process that kept it. One manifest that cannot be
+    /// read is no reason to wait: its sources answer 503, and all others are served.
     pub read: bool,
     /// Whether `sources` is complete. While it is not, a source that is not in it may exist.
     pub synced: bool,

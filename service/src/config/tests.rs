@@ -17,6 +17,7 @@ use tokio::{sync::watch, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{Folder, Live, REMOVED_FOR, Settings, Snapshot, State, check, publish};
+use crate::args::Role;
 
 /// A followed folder. Nothing is read again in between unless a test says so.
 struct Followed {
@@ -40,7 +41,7 @@ impl Followed {
         };
         let folder = Folder::open(settings, Arc::new(move || clock.load(Ordering::Relaxed)));
         let snapshots = folder.snapshots();
-        let (live, publisher) = publish(folder.snapshots());
+        let (live, publisher) = publish(folder.snapshots(), Role::All);
         let stop = CancellationToken::new();
         let running = tokio::spawn({
             let stop = stop.clone();
