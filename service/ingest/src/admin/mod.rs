@@ -8,13 +8,13 @@ mod tail;
 
 use std::{pin::Pin, sync::Arc};
 
+use segment_source_core::source::SourceId;
 use segment_source_proto::admin::v1::{
     GetEventRequest, GetEventResponse, ListEventsRequest, ListEventsResponse, ListSourcesRequest,
     ListSourcesResponse, RehearseRequest, RehearseResponse, SourceSummary, TailEventsRequest,
     TailEventsResponse,
     admin_server::{Admin, AdminServer},
 };
-use segment_source_core::source::SourceId;
 use segment_source_rpc::{Caller, Permit, Right, caller, problem};
 use segment_source_store::embedded::Store;
 use tokio::sync::watch;

@@ -73,8 +73,9 @@ impl Checked {
         let mut known: Vec<(SourceId, Option<Arc<Source>>)> = Vec::new();
         let mut checked = Vec::with_capacity(submissions.len());
         for (index, mut submission) in submissions.into_iter().enumerate() {
-            let broken = |(field, rule): Rule| {
-                Refused::Invalid { field: format!("submissions[{index}].{field}"), rule }
+            let broken = |(field, rule): Rule| Refused::Invalid {
+                field: format!("submissions[{index}].{field}"),
+                rule,
             };
             // The newest first: batches are mostly of one source.
             let found = known.iter().rev().find(|(id, _)| is(id, &submission)).cloned();

@@ -26,7 +26,8 @@ pub(super) async fn submit(
         true => tokio::task::spawn_blocking(move || checked.describe()).await,
         false => Ok(checked.describe()),
     };
-    let batch = batch.map_err(|_| problem::internal("describing the events failed; see the log"))?;
+    let batch =
+        batch.map_err(|_| problem::internal("describing the events failed; see the log"))?;
     let accepted = match batch.events.is_empty() {
         true => Ok(Vec::new()),
         false => context.store.accept(batch.events).await,
