@@ -3,8 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::{self, File},
-    io::{self, Write as _},
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -13,7 +12,10 @@ use segment_source_store::Millis;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use super::REMOVED_FOR;
+use super::{
+    REMOVED_FOR,
+    replace::{Outlives, replace},
+};
 
 /// Sources that are, and sources that were.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -126,20 +128,12 @@ impl Memory {
         }
     }
 
-    /// Whole or not at all: written beside, synced, then renamed.
     fn write(&self, known: &Known) -> io::Result<()> {
         let stored = Stored {
             present: known.present.iter().map(ToString::to_string).collect(),
             removed: known.removed.iter().map(|(id, at)| (id.to_string(), *at)).collect(),
         };
-        if let Some(folder) = self.file.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        let beside = self.file.with_extension("json.new");
-        let mut file = File::create(&beside)?;
-        file.write_all(&serde_json::to_vec(&stored)?)?;
-        file.sync_all()?;
-        fs::rename(&beside, &self.file)
+        replace(&self.file, &serde_json::to_vec(&stored)?, Outlives::Power)
     }
 }
 

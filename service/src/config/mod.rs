@@ -6,11 +6,12 @@
 mod changes;
 mod files;
 mod findings;
-mod folder;
+pub mod folder;
 mod keeper;
 mod live;
 mod memory;
-mod operator;
+pub mod operator;
+mod replace;
 #[cfg(test)]
 mod tests;
 
@@ -19,10 +20,13 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 use segment_source_core::source::SourceId;
 use segment_source_proto::config::v1 as wire;
 use segment_source_store::{Millis, system_clock};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 pub use findings::{Finding, Severity};
-pub use folder::{Folder, Settings};
+pub use folder::Folder;
 pub use live::{Applied, Live, Publisher, publish};
+pub use operator::Operator;
 
 /// For how long a removed source is answered 503 instead of 404: an hour.
 pub const REMOVED_FOR: Millis = 60 * 60 * 1000;
@@ -56,10 +60,31 @@ pub enum State {
     RecentlyRemoved,
 }
 
-/// Reads a folder and goes on following it; see [`Folder`].
-#[must_use]
-pub fn follow(folder: &Path, cache: &Path) -> Folder {
-    Folder::open(Settings::new(folder, cache), system_clock())
+/// Where configuration comes from.
+pub enum Provider {
+    /// A folder of manifests.
+    Folder(Folder),
+    /// An operator over the network.
+    Operator(Box<Operator>),
+}
+
+impl Provider {
+    /// What is known now, and whenever it changes.
+    #[must_use]
+    pub fn snapshots(&self) -> watch::Receiver<Arc<Snapshot>> {
+        match self {
+            Self::Folder(folder) => folder.snapshots(),
+            Self::Operator(operator) => operator.snapshots(),
+        }
+    }
+
+    /// Follows it until `stop`. `applied` says what became of each snapshot.
+    pub async fn run(self, applied: watch::Receiver<Applied>, stop: CancellationToken) {
+        match self {
+            Self::Folder(folder) => folder.run(stop).await,
+            Self::Operator(operator) => operator.run(applied, stop).await,
+        }
+    }
 }
 
 /// Reads a folder once, for commands that need no server: its sources, and everything that is wrong

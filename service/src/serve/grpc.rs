@@ -8,13 +8,10 @@ use segment_source_proto::{
     DESCRIPTORS, admin::v1::admin_server::AdminServer, ingest::v1::ingest_server::IngestServer,
     queue::v1::queue_server::QueueServer,
 };
+use segment_source_runtime::tls::{Security, incoming};
 use tokio::{net::TcpListener, sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
-use tonic::{
-    server::NamedService,
-    service::Routes,
-    transport::server::{Server, TcpIncoming},
-};
+use tonic::{server::NamedService, service::Routes, transport::server::Server};
 use tonic_health::{ServingStatus, server::HealthReporter};
 use tracing::debug;
 
@@ -50,6 +47,7 @@ impl Services {
     pub(crate) async fn serve(
         self,
         listener: TcpListener,
+        security: Security,
         readiness: watch::Receiver<BTreeSet<&'static str>>,
         stop: CancellationToken,
     ) -> anyhow::Result<()> {
@@ -63,14 +61,15 @@ impl Services {
             .add_service(self.admin.into_server())
             .add_service(health)
             .add_service(reflection);
-        let incoming =
-            TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(KEEPALIVE));
         let serving = server()
             // A consumer that vanished without a word is noticed, and its leases end.
             .http2_keepalive_interval(Some(KEEPALIVE))
             .http2_keepalive_timeout(Some(KEEPALIVE))
             .add_routes(routes)
-            .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
+            .serve_with_incoming_shutdown(
+                incoming(listener, security),
+                stop.clone().cancelled_owned(),
+            );
         let grace = async {
             report_health(reporter, readiness, stop).await;
             sleep(GRACE).await;

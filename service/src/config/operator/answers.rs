@@ -27,7 +27,8 @@ struct Open {
     version: u64,
     /// The snapshot it is in first.
     snapshot: u64,
-    source: SourceName,
+    /// `None`: that everything was told.
+    source: Option<SourceName>,
     /// Why it is in no snapshot.
     refused: Option<String>,
 }
@@ -43,15 +44,14 @@ impl Answers {
     ) {
         self.newest = self.newest.max(version);
         let refused = refused.map(str::to_owned);
-        self.open.push(Open { version, snapshot, source, refused });
+        self.open.push(Open { version, snapshot, source: Some(source), refused });
     }
 
     /// Everything was told.
     pub(super) fn synced(&mut self, version: u64, snapshot: u64) {
         self.synced = true;
         self.newest = self.newest.max(version);
-        // About no source: only to be acknowledged.
-        self.open.push(Open { version, snapshot, source: SourceName::default(), refused: None });
+        self.open.push(Open { version, snapshot, source: None, refused: None });
     }
 
     pub(super) fn is_synced(&self) -> bool {
@@ -73,21 +73,16 @@ impl Answers {
         let (mut newest, mut version) = (BTreeMap::new(), self.acknowledged);
         for open in self.open.drain(..rest) {
             version = version.max(open.version);
-            let source = (open.source.namespace.clone(), open.source.name.clone());
-            newest.insert(source, open);
+            if let Some(SourceName { namespace, name }) = open.source {
+                newest.insert((namespace, name), (open.version, open.refused));
+            }
         }
-        let reason = |open: &Open| {
-            let refused = || {
-                let id = SourceId::new(&open.source.namespace, &open.source.name).ok()?;
-                applied.refused.get(&id).cloned()
-            };
-            open.refused.clone().or_else(refused)
-        };
         let mut nacks: Vec<Nack> = newest
-            .into_values()
-            .filter_map(|open| {
-                let reason = reason(&open)?;
-                Some(Nack { version: open.version, source: Some(open.source), reason })
+            .into_iter()
+            .filter_map(|((namespace, name), (version, refused))| {
+                let id = SourceId::new(&namespace, &name).ok();
+                let reason = refused.or_else(|| applied.refused.get(&id?).cloned())?;
+                Some(Nack { version, source: Some(SourceName { namespace, name }), reason })
             })
             .collect();
         nacks.sort_by_key(|nack| nack.version);

@@ -185,10 +185,10 @@ impl Told {
     /// It is there, but there is nothing new that could be used.
     fn not_loaded(&mut self, id: &SourceId, reason: &str) {
         self.known.appear(id);
-        let told_before = reason == NOT_TOLD;
         match self.sources.get(id) {
             Some(State::Loaded(_)) => {}
-            Some(State::NotLoaded { .. }) if told_before => {}
+            // What was wrong with it says more.
+            Some(State::NotLoaded { .. }) if reason == NOT_TOLD => {}
             _ => {
                 let state = State::NotLoaded { reason: reason.to_owned() };
                 self.sources.insert(id.clone(), state);
