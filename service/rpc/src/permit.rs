@@ -2,6 +2,7 @@
 //! also when nothing happens on it.
 
 use segment_source_core::source::SourceId;
+use tokio::sync::watch;
 use tonic::Status;
 
 use crate::{Caller, Right, Session};
@@ -72,14 +73,17 @@ impl Permit {
 impl Session {
     /// Waits until the known tokens or their rights may have changed. Cancel-safe.
     async fn changed(&mut self) {
-        let changed = tokio::select! {
-            changed = self.access.clients.changed() => changed,
-            changed = self.access.platform.changed() => changed,
-        };
-        // Its owner is gone: the process is ending, and nothing will change any more.
-        if changed.is_err() {
-            std::future::pending().await
+        tokio::select! {
+            () = changed(&mut self.access.clients) => {}
+            () = changed(&mut self.access.platform) => {}
         }
+    }
+}
+
+/// What nobody publishes any more does not change.
+async fn changed<T>(seen: &mut watch::Receiver<T>) {
+    if seen.changed().await.is_err() {
+        std::future::pending().await
     }
 }
 
@@ -102,7 +106,8 @@ mod tests {
             Arc::new(Clients::new([(&source, &[grant][..])]))
         };
         let (clients, seen) = watch::channel(table(&[Right::Read]));
-        let (_platform, platform) = watch::channel(None);
+        // Nobody publishes a platform token.
+        let (_, platform) = watch::channel(None);
         let caller = Access::new(seen, platform).caller(b"a").unwrap();
         let refused = Permit::on(&caller, Right::Consume, source.clone()).unwrap_err();
         assert_eq!(refused.code(), Code::PermissionDenied);
