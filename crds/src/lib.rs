@@ -6,15 +6,24 @@
 // they need of it is kube-core.
 extern crate self as kube;
 #[doc(hidden)]
+pub use kube_derive::KubeSchema;
+#[doc(hidden)]
 pub mod core {
     pub use kube_core::*;
 }
 
 mod action;
+#[cfg(test)]
+mod admission_tests;
 mod compile;
 mod crd;
+#[cfg(test)]
+mod examples_tests;
 mod manifest;
+mod pattern;
 mod problem;
+#[cfg(test)]
+mod reference;
 mod references;
 mod schema;
 mod spec;

@@ -7,7 +7,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 };
 use serde_json::{Map, Value};
 
-use crate::{Problem, crd};
+use crate::{Problem, crd, pattern::mismatch};
 
 /// The schema of `spec`.
 pub(crate) struct Schema(JSONSchemaProps);
@@ -35,7 +35,7 @@ fn value(
     field: &str,
     problems: &mut Vec<Problem>,
 ) -> bool {
-    if it.is_null() && schema.nullable == Some(true)
+    if it.is_null() && keeps_null(schema)
         || schema.x_kubernetes_preserve_unknown_fields == Some(true)
     {
         return true;
@@ -55,6 +55,10 @@ fn value(
         }
     }
     true
+}
+
+fn keeps_null(schema: &JSONSchemaProps) -> bool {
+    schema.nullable == Some(true)
 }
 
 fn wrong_kind(expected: &str, found: &Value) -> String {
@@ -91,6 +95,11 @@ fn string(schema: &JSONSchemaProps, text: &str, report: &mut impl FnMut(String))
         && length > max
     {
         report(format!("has {length} characters; at most {max} are allowed"));
+    } else if let Some(pattern) = &schema.pattern
+        && let Some(message) = mismatch(pattern, text)
+    {
+        report(message.to_owned());
+        return false;
     }
     true
 }
@@ -110,11 +119,20 @@ fn array(schema: &JSONSchemaProps, items: &mut [Value], field: &str, problems: &
     let (signed, max) =
         (i64::try_from(count).unwrap_or(i64::MAX), schema.max_items.unwrap_or(i64::MAX));
     if signed < min {
-        problems.push(Problem::new(field, format!("must have at least {min} entries")));
+        let least = if min == 1 { "one entry".to_owned() } else { format!("{min} entries") };
+        problems.push(Problem::new(field, format!("must have at least {least}")));
     } else if signed > max {
         let message = format!("has {count} entries; at most {max} are allowed");
         problems.push(Problem::new(field, message));
         return;
+    }
+    if schema.x_kubernetes_list_type.as_deref() == Some("set") {
+        for (at, one) in items.iter().enumerate() {
+            if let Some(before) = items[..at].iter().position(|other| other == one) {
+                let message = format!("is the same as {field}[{before}]; remove one of them");
+                problems.push(Problem::new(format!("{field}[{at}]"), message));
+            }
+        }
     }
     if let Some(JSONSchemaPropsOrArray::Schema(item)) = &schema.items {
         for (at, one) in items.iter_mut().enumerate() {
@@ -132,6 +150,8 @@ fn object(
     let none = std::collections::BTreeMap::new();
     let known = schema.properties.as_ref().unwrap_or(&none);
     let names: Vec<&str> = known.keys().map(String::as_str).collect();
+    // As the API server does.
+    fields.retain(|name, it| !it.is_null() || known.get(name).is_none_or(keeps_null));
     let unknown: Vec<String> =
         fields.keys().filter(|name| !known.contains_key(*name)).cloned().collect();
     // Of what must be given once, only the actions are too many to be named in a message.
@@ -169,17 +189,14 @@ fn object(
         };
         problems.push(Problem::new(child(field, name), format!("{what}; {advice}")));
     }
-    for name in schema.required.iter().flatten().filter(|name| !fields.contains_key(*name)) {
+    let required = schema.required.as_deref().unwrap_or_default();
+    for name in required.iter().filter(|name| !fields.contains_key(*name)) {
         problems.push(Problem::new(child(field, name), "is missing"));
     }
-    for (name, it) in fields {
-        if let Some(schema) = known.get(name)
-            && !value(schema, it, &child(field, name), problems)
-            && schema.nullable == Some(true)
-        {
-            *it = Value::Null;
-        }
-    }
+    fields.retain(|name, it| {
+        let Some(schema) = known.get(name) else { return true };
+        value(schema, it, &child(field, name), problems) || required.contains(name)
+    });
 }
 
 /// The path of a field of the object at `parent`.

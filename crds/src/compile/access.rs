@@ -31,7 +31,7 @@ impl Compiler<'_> {
     fn client(&mut self, field: &str, access: &Access) -> wire::Access {
         self.label(&format!("{field}.name"), &access.name);
         if access.can.is_empty() {
-            self.problem(format!("{field}.can"), "must have at least 1 entries");
+            self.problem(format!("{field}.can"), "must have at least one entry");
         }
         let mut rights: Vec<i32> = access.can.iter().map(|it| right(*it).into()).collect();
         rights.sort_unstable();

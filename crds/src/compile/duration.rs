@@ -1,6 +1,7 @@
 //! Durations as Go and Kubernetes write them: `24h`, `1m30s`, `1.5h`.
 
 use super::Compiler;
+use crate::pattern::NO_DURATION;
 
 const SECOND: i64 = 1000;
 const MINUTE: i64 = 60 * SECOND;
@@ -8,7 +9,7 @@ const HOUR: i64 = 60 * MINUTE;
 
 /// Milliseconds; the fraction of one is cut off. `None` when it is not a duration, or longer than
 /// any that is ever allowed.
-fn parse(text: &str) -> Option<i64> {
+pub(crate) fn parse(text: &str) -> Option<i64> {
     let mut rest = text;
     let mut total = 0_i64;
     while !rest.is_empty() {
@@ -61,8 +62,7 @@ impl Compiler<'_> {
                 0
             }
             None => {
-                let advice = "write hours, minutes and seconds like `24h` or `1m30s`";
-                self.problem(field, format!("`{text}` is not a duration; {advice}"));
+                self.problem(field, NO_DURATION);
                 0
             }
         }

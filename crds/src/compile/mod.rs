@@ -2,7 +2,7 @@
 //! same input always gives the same output. All mistakes are collected, each with its field.
 
 mod access;
-mod duration;
+pub(crate) mod duration;
 mod mappings;
 mod processing;
 mod redaction;

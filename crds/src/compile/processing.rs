@@ -6,7 +6,7 @@ use segment_source_proto::config::v1::{self as wire, destination::Kind};
 use super::{Compiler, DEFAULT_DESTINATION};
 use crate::{
     ActionName, Destination, IdempotencyMode, Problem, SegmentSourceSpec, Suspend,
-    action::snake_case, schema::list,
+    action::snake_case, pattern::NO_IDENTIFIER, schema::list,
 };
 
 /// What elements that no signature covers may not cause, unless the manifest says otherwise.
@@ -77,10 +77,7 @@ impl Compiler<'_> {
             let field = format!("spec.preprocess[{at}]");
             let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
             if !one.name.bytes().all(word) || one.name.starts_with(|c: char| c.is_ascii_digit()) {
-                let advice = "as it is read as `preprocess.<name>`";
-                let message =
-                    format!("must be letters, digits and `_`, not starting with a digit, {advice}");
-                self.problem(format!("{field}.name"), message);
+                self.problem(format!("{field}.name"), NO_IDENTIFIER);
             }
             self.expression(&format!("{field}.expression"), &one.expression, &names[..at]);
             let (name, expression) = (one.name.clone(), one.expression.clone());

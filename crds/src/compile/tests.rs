@@ -9,17 +9,15 @@ use segment_source_proto::config::v1::{
 };
 
 use super::{Compiled, compile};
-use crate::{Manifest, Problem, Reader, SecretRef, SegmentSource, references};
+use crate::{Problem, SecretRef, SegmentSource, references};
 
 const HEAD: &str = "apiVersion: segment-source.dev/v1alpha1\nkind: SegmentSource\nmetadata: {name: web, namespace: prod, generation: 7}\nspec:\n";
 const VERIFIED: &str = "  verification: {secretRefs: [{name: s, key: k}]}\n";
 
 fn source_of(spec: &str) -> SegmentSource {
-    let document = Reader::default().read(&format!("{HEAD}{spec}")).unwrap().remove(0);
-    match document.content {
-        Ok(Manifest::Source(source)) => *source,
-        other => panic!("{spec}: {other:?}"),
-    }
+    // Not with the reader: what the schema refuses may have been stored before it did.
+    let value: serde_json::Value = serde_saphyr::from_str(&format!("{HEAD}{spec}")).unwrap();
+    serde_json::from_value(value).unwrap_or_else(|error| panic!("{spec}: {error}"))
 }
 
 fn secrets(name: &str, key: &str) -> Option<Vec<u8>> {
@@ -424,7 +422,7 @@ fn verification_mistakes() {
         &with("rotationGrace: 4 hours"),
         &[(
             "spec.verification.rotationGrace",
-            "`4 hours` is not a duration; write hours, minutes and seconds like `24h` or `1m30s`",
+            "is not a duration; write hours, minutes and seconds like `24h` or `1m30s`",
         )],
     );
 }

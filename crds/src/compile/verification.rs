@@ -7,7 +7,10 @@ use segment_source_proto::config::v1::{
 };
 
 use super::Compiler;
-use crate::{BatchPolicy, Batches, RateLimit, SegmentSourceSpec, Suspend, VerificationMode};
+use crate::{
+    BatchPolicy, Batches, RateLimit, SegmentSourceSpec, Suspend, VerificationMode,
+    pattern::NO_HEADER,
+};
 
 const BATCHES: &str = "spec.verification.batches";
 const SECRETS: &str = "spec.verification.secretRefs";
@@ -81,7 +84,7 @@ impl Compiler<'_> {
         // A token of RFC 9110, section 5.6.2.
         let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
         if !name.bytes().all(token) {
-            self.problem(field, "is not the name of an HTTP header; use letters, digits and `-`");
+            self.problem(field, NO_HEADER);
         } else if name.eq_ignore_ascii_case("x-signature") {
             self.problem(field, "is the header of the signature itself; use another one");
         }

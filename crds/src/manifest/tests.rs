@@ -152,6 +152,76 @@ fn kinds_and_bounds_are_those_of_the_schema() {
 }
 
 #[test]
+fn texts_that_do_not_match_are_explained() {
+    check(
+        "  verification: {secretRefs: [{name: Segment, key: a/b}], rotationGrace: 4 hours, batches: \
+         {policy: FirstElement, requireHeader: {name: a b, secretRef: {name: s, key: k}}}}
+  preprocess: [{name: a-b, expression: '1'}]
+  destinations: [{name: crm, http: {url: crm.example}}]
+  mappings: [{name: A, eventType: t, action: {usersDelete: {id: {path: userId}}}}]
+  retention: {size: 10GB}
+",
+        &[
+            (
+                "spec.destinations[0].http.url",
+                "must begin with `http://` or `https://` and have no spaces",
+            ),
+            ("spec.mappings[0].name", super::NOT_A_LABEL),
+            (
+                "spec.preprocess[0].name",
+                "must be letters, digits and `_`, not starting with a digit, as it is read as \
+                 `preprocess.<name>`",
+            ),
+            ("spec.retention.size", "is not an amount of space; write it like `500Mi` or `10Gi`"),
+            (
+                "spec.verification.batches.requireHeader.name",
+                "is not the name of an HTTP header; use letters, digits and `-`",
+            ),
+            (
+                "spec.verification.rotationGrace",
+                "is not a duration; write hours, minutes and seconds like `24h` or `1m30s`",
+            ),
+            (
+                "spec.verification.secretRefs[0].key",
+                "is not a key of a Secret; use letters, digits, `-`, `_` and `.`",
+            ),
+            (
+                "spec.verification.secretRefs[0].name",
+                "is not the name of a Secret; use lower-case letters, digits, `-` and `.`, \
+                 starting and ending with a letter or digit",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn what_is_given_twice_in_a_set_is_refused() {
+    check(
+        &format!(
+            "{VERIFIED}  access: [{{name: a, tokenSecretRef: {{name: s, key: k}}, can: [Read, \
+             Submit, Read]}}, {{name: b, tokenSecretRef: {{name: s, key: k}}, can: []}}]\n"
+        ),
+        &[
+            ("spec.access[0].can[2]", "is the same as spec.access[0].can[0]; remove one of them"),
+            ("spec.access[1].can", "must have at least one entry"),
+        ],
+    );
+}
+
+#[test]
+fn null_means_absent() {
+    check("  verification: {mode: null, secretRefs: [{name: s, key: k}]}\n  mappings:\n", &[]);
+    check(
+        &mapping("{name: a, eventType: null, action: {usersDelete: {id: {value: null}}}}"),
+        &[("spec.mappings[0].eventType", "is missing")],
+    );
+    check(
+        &format!("{VERIFIED}  mappings: [null]\n"),
+        &[("spec.mappings[0]", "must be an object, but is empty")],
+    );
+}
+
+#[test]
 fn documents_that_are_not_ours() {
     let other = |text: &str| one(text).content.unwrap();
     let ignored = |kind: &str| Manifest::Ignored { kind: kind.to_owned() };

@@ -262,6 +262,10 @@ impl Held {
             Err(problems) => {
                 let mut problems = problems.clone();
                 if let Some(Err(more)) = document.remains.as_ref().map(|it| compile(it, secrets)) {
+                    // What has been said of a field is enough.
+                    let found = problems.len();
+                    let said = |it: &Problem| problems[..found].iter().any(|p| p.field == it.field);
+                    let more: Vec<_> = more.into_iter().filter(|it| !said(it)).collect();
                     problems.extend(more);
                 }
                 Err(problems)
