@@ -144,8 +144,8 @@ pub struct Serve {
         env = "SEGMENT_SOURCE_HTTP"
     )]
     pub http: Address,
-    /// Listens for gRPC: Ingest, Queue, Admin (roles all, ingest). Whoever can reach it can read
-    /// events and submit them as verified.
+    /// Listens for gRPC: Ingest, Queue, Admin (roles all, ingest). Without --tls everyone on this
+    /// machine may do everything there; with it, each call needs a certificate or a token.
     #[arg(
         long,
         value_name = "ADDR",
@@ -173,6 +173,10 @@ pub struct Serve {
     /// again when they change. Without it, gRPC stays on this machine.
     #[arg(long, value_name = "DIR", env = "SEGMENT_SOURCE_TLS")]
     pub tls: Option<PathBuf>,
+    /// File with the token of whoever runs this program: it may do everything with every source
+    /// over gRPC. Read again when it changes; while it is missing or empty, no such token is known.
+    #[arg(long, value_name = "FILE", env = "SEGMENT_SOURCE_PLATFORM_TOKEN")]
+    pub platform_token: Option<PathBuf>,
     /// Name of this process in the status of sources. Default: the name of the machine.
     #[arg(
         long,
@@ -309,6 +313,7 @@ mod tests {
         assert_eq!(args.store.to_str(), Some("./data"));
         assert_eq!(args.cache_dir().to_str(), Some("./data/cache/all"));
         assert_eq!(args.tls, None);
+        assert_eq!(args.platform_token, None);
         assert!(!args.replica.is_empty());
         assert_eq!(args.drain.as_secs(), 25);
     }

@@ -1,9 +1,11 @@
 //! One process: its sockets, its parts and how they are joined. [`start`] is the table of contents;
 //! what a part does lives in its own crate.
 
+mod authenticate;
 mod connection;
 mod grpc;
 mod listeners;
+mod platform_token;
 mod reach;
 mod security;
 mod tasks;
@@ -20,6 +22,7 @@ use prometheus_client::registry::Registry;
 use segment_source_destinations::queue::QueueService;
 use segment_source_edge::{Edge, Settings};
 use segment_source_ingest::{AdminService, IngestService, Planner};
+use segment_source_rpc::Access;
 use segment_source_runtime::{
     health::{Pages, Readiness},
     metrics,
@@ -91,7 +94,8 @@ pub(crate) async fn start(args: &Serve) -> anyhow::Result<Running> {
     let mut parts = Parts::new(listeners.admin);
     let own = parts.follow_identity(args).await?;
     let live = parts.follow_configuration(args, &own).await?;
-    let grpc = listeners.grpc.map(|listener| (listener, own.listen()));
+    let access = parts.follow_access(args, &live).await?;
+    let grpc = listeners.grpc.map(|listener| (listener, own.listen(), access));
     let to_ingest = match args.role {
         Role::Edge => Some(parts.reach_ingest(args, &own)?),
         Role::Ingest => {
@@ -181,6 +185,21 @@ impl Parts {
         Ok(live)
     }
 
+    /// The tokens that are known: those of the configuration, and the platform's in its file.
+    async fn follow_access(&mut self, args: &Serve, live: &Live) -> anyhow::Result<Access> {
+        let platform = match &args.platform_token {
+            Some(file) => {
+                let (token, follower) = platform_token::open(file).await?;
+                let stop = self.tasks.stop_of(Stage::Configuration);
+                let following = follower.run(stop);
+                self.tasks.spawn(Stage::Configuration, "the platform token", following);
+                token
+            }
+            None => watch::channel(None).1,
+        };
+        Ok(Access::new(live.clients.clone(), platform))
+    }
+
     /// A channel to the ingest elsewhere, and readiness that follows it.
     fn reach_ingest(&mut self, args: &Serve, own: &Own) -> anyhow::Result<Channel> {
         let ingest = args.ingest.as_ref().context("name the ingest with --ingest HOST:PORT")?;
@@ -201,7 +220,7 @@ impl Parts {
         args: &Serve,
         live: &Live,
         in_memory: Option<Incoming>,
-        grpc: Option<(TcpListener, Security)>,
+        grpc: Option<(TcpListener, Security, Access)>,
     ) -> anyhow::Result<()> {
         let latch = self.readiness.latch("store");
         let store = open_store(args).await?;
@@ -226,8 +245,9 @@ impl Parts {
             let serving = grpc::serve_in_memory(ingest, incoming, draining.clone());
             self.tasks.spawn(Stage::Services, "the in-memory ingest", serving);
         }
-        if let Some((listener, security)) = grpc {
-            let serving = services.serve(listener, security, self.readiness.watch(), draining);
+        if let Some((listener, security, access)) = grpc {
+            let readiness = self.readiness.watch();
+            let serving = services.serve(listener, security, access, readiness, draining);
             self.tasks.spawn(Stage::Services, "the gRPC listener", serving);
         }
         let stop = self.tasks.stop_of(Stage::Planner);

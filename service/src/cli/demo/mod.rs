@@ -84,6 +84,7 @@ pub(super) async fn run(args: Args, output: Output) -> anyhow::Result<ExitCode> 
         admin: args.admin,
         ingest: None,
         tls: None,
+        platform_token: None,
         replica: host_name(),
         drain: Duration::from_secs(25),
     })

@@ -9,6 +9,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use segment_source_core::source::SourceId;
 use segment_source_destinations::queue::Queues;
+use segment_source_rpc::Clients;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +26,8 @@ pub struct Live {
     pub ingest: watch::Receiver<Arc<segment_source_ingest::Sources>>,
     /// For queue destinations; as the ingest's.
     pub queues: watch::Receiver<Arc<Queues>>,
+    /// The internal clients of all sources; as the ingest's.
+    pub clients: watch::Receiver<Arc<Clients>>,
     /// Whether the tables hold what there is to serve: see [`Snapshot::read`].
     pub read: watch::Receiver<bool>,
     /// What was made into tables last.
@@ -48,6 +51,7 @@ pub struct Publisher {
     edge: watch::Sender<Arc<segment_source_edge::Sources>>,
     ingest: watch::Sender<Arc<segment_source_ingest::Sources>>,
     queues: watch::Sender<Arc<Queues>>,
+    clients: watch::Sender<Arc<Clients>>,
     read: watch::Sender<bool>,
     applied: watch::Sender<Applied>,
 }
@@ -63,16 +67,18 @@ pub fn publish(mut snapshots: watch::Receiver<Arc<Snapshot>>, role: Role) -> (Li
     let (edge, edge_seen) = watch::channel(Arc::new(tables.edge()));
     let (ingest, ingest_seen) = watch::channel(Arc::new(tables.ingest()));
     let (queues, queues_seen) = watch::channel(Arc::new(tables.queues()));
+    let (clients, clients_seen) = watch::channel(Arc::new(tables.clients()));
     let (read, read_seen) = watch::channel(read);
     let (applied, applied_seen) = watch::channel(tables.applied());
     let live = Live {
         edge: edge_seen,
         ingest: ingest_seen,
         queues: queues_seen,
+        clients: clients_seen,
         read: read_seen,
         applied: applied_seen,
     };
-    (live, Publisher { snapshots, tables, edge, ingest, queues, read, applied })
+    (live, Publisher { snapshots, tables, edge, ingest, queues, clients, read, applied })
 }
 
 impl Publisher {
@@ -90,6 +96,15 @@ impl Publisher {
             if changed.processing {
                 self.queues.send_replace(Arc::new(self.tables.queues()));
                 self.ingest.send_replace(Arc::new(self.tables.ingest()));
+                // Open calls ask again for their rights when this changes.
+                let clients = self.tables.clients();
+                self.clients.send_if_modified(|before| {
+                    let changed = **before != clients;
+                    if changed {
+                        *before = Arc::new(clients);
+                    }
+                    changed
+                });
             }
             if changed.verification {
                 self.edge.send_replace(Arc::new(self.tables.edge()));

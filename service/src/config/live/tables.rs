@@ -13,6 +13,7 @@ use segment_source_destinations::queue::{QueueState, Queues};
 use segment_source_edge::{LiveSource, SourceState};
 use segment_source_ingest::SCHEMA_LEVEL;
 use segment_source_proto::config::v1 as wire;
+use segment_source_rpc::Clients;
 use tracing::error;
 
 use super::Applied;
@@ -234,6 +235,10 @@ impl Tables {
 
     pub(super) fn queues(&self) -> Queues {
         Queues { queues: self.queues.clone() }
+    }
+
+    pub(super) fn clients(&self) -> Clients {
+        Clients::new(self.ingest.iter().map(|(id, source)| (id, source.access())))
     }
 
     pub(super) fn applied(&self) -> Applied {
