@@ -282,7 +282,7 @@ fn parameter(field: &str, parameter: Option<&wire::Parameter>) -> Result<Paramet
 mod tests {
     use std::time::Duration;
 
-    use super::{SCHEMA_LEVEL, Source, wire};
+    use super::{Source, wire};
     use crate::tests::{mapping, web};
 
     /// The refusal of `prod/web` with a change.
