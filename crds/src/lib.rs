@@ -13,6 +13,8 @@ pub mod core {
 }
 
 mod action;
+#[cfg(test)]
+mod admission_tests;
 mod compile;
 mod crd;
 #[cfg(test)]

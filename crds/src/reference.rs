@@ -7,7 +7,10 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     JSONSchemaProps, JSONSchemaPropsOrArray,
 };
 
-use crate::{crd, pattern};
+use crate::{
+    crd, pattern,
+    schema::{child, list},
+};
 
 const HEAD: &str = "# SegmentSource
 
@@ -17,7 +20,7 @@ manifests against; do not edit it. [examples/](examples/) has whole manifests, a
 [paths.md](paths.md) explains paths and expressions.
 
 No field has a default that is written into what you applied: an absent field stays absent, and its
-description says what that means. Null means absent.
+description says what that means. Null means absent too, but server-side apply refuses it.
 ";
 
 /// What occurs in many places is told once.
@@ -27,8 +30,10 @@ const PARAMETER: &str = "Parameter";
 /// The whole page.
 fn page() -> String {
     let root = crd().spec.versions.remove(0).schema.and_then(|it| it.open_api_v3_schema);
-    let fields = root.and_then(|root| root.properties).unwrap_or_default();
+    let root = root.unwrap_or_default();
     let mut page = Page { text: HEAD.to_owned(), shared: Vec::new() };
+    page.rules(&root);
+    let fields = root.properties.unwrap_or_default();
     for name in ["spec", "status"] {
         page.object(name, name, &fields[name]);
     }
@@ -57,14 +62,12 @@ impl Page {
             PARAMETER => "Where a field's value comes from: exactly one of the three.",
             _ => description,
         };
-        let _ = writeln!(self.text, "{about}\n");
-        for rule in schema.x_kubernetes_validations.iter().flatten() {
-            let _ = writeln!(self.text, "Rule: {}.\n", rule.message.as_deref().unwrap_or_default());
-        }
+        let _ = writeln!(self.text, "{about}");
+        self.rules(schema);
         let Some(fields) = &schema.properties else {
             return;
         };
-        self.text.push_str("| field | type | meaning |\n|---|---|---|\n");
+        self.text.push_str("\n| field | type | meaning |\n|---|---|---|\n");
         let mut inner = Vec::new();
         for (name, field) in fields {
             let required = schema.required.iter().flatten().any(|it| it == name);
@@ -77,6 +80,14 @@ impl Page {
         }
         for (path, schema) in inner {
             self.object(&path, &path, &schema);
+        }
+    }
+
+    /// What holds between the fields of an object.
+    fn rules(&mut self, schema: &JSONSchemaProps) {
+        for rule in schema.x_kubernetes_validations.iter().flatten() {
+            let message = rule.message.as_deref().unwrap_or_default();
+            let _ = write!(self.text, "\nRule: {message}.\n");
         }
     }
 
@@ -122,7 +133,8 @@ fn scalar(schema: &JSONSchemaProps) -> String {
     if let Some(allowed) = &schema.enum_ {
         let allowed: Vec<String> =
             allowed.iter().filter_map(|it| Some(format!("`{}`", it.0.as_str()?))).collect();
-        return allowed.join(" or ");
+        let allowed: Vec<&str> = allowed.iter().map(String::as_str).collect();
+        return list(&allowed, "or");
     }
     let kind = match (schema.type_.as_deref(), schema.pattern.as_deref(), schema.format.as_deref())
     {
@@ -136,6 +148,7 @@ fn scalar(schema: &JSONSchemaProps) -> String {
         (Some("boolean"), ..) => "true or false",
         (Some("object"), ..) => "`{}`",
         (Some("string"), Some(pattern::LABEL), _) => "DNS label",
+        (Some("string"), Some(pattern::HEADER), _) => "header name",
         (Some("string"), Some(pattern::DURATION), _) => "duration",
         (Some("string"), Some(pattern::URL), _) => "URL",
         (Some("string"), Some(pattern::QUANTITY), _) => "quantity",
@@ -152,10 +165,6 @@ fn bounds(min: Option<i64>, max: Option<i64>, unit: &str) -> String {
         (None, Some(max)) => format!(", at most {max} {unit}"),
         _ => String::new(),
     }
-}
-
-fn child(path: &str, name: &str) -> String {
-    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 
 /// The anchor of a heading.

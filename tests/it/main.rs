@@ -1,13 +1,22 @@
-//! All tests of the whole program. Rings by prefix, quick to slow: tidy, cli, config, edge,
-//! accept, queue, crash; `tests/run` runs them in that order and refuses a test that is in none.
+//! All tests of the whole program. Rings by prefix, quick to slow: tidy, chart, cli, config, edge,
+//! accept, queue, crash, image, kube, cluster; `tests/run` runs them in that order and refuses a
+//! test that is in none.
 
 mod accept_captures;
 mod accept_once;
 mod accept_payload;
+mod chart_golden;
+mod chart_health;
+mod chart_refuses;
+mod chart_rules;
+mod chart_schemas;
 mod cli_demo;
+mod cli_docs;
 mod cli_tools;
 mod cli_validate;
+mod cluster_harness;
 mod config_live;
+mod config_operator;
 mod crash_drain;
 mod crash_kill;
 mod crash_power;
@@ -15,6 +24,8 @@ mod edge_bad_input;
 mod edge_roles;
 mod edge_status;
 mod edge_unavailable;
+mod image_build;
+mod kube_harness;
 mod load;
 mod queue_consume;
 mod queue_lanes;

@@ -2,13 +2,17 @@
 //! It knows the program from outside only: its command line, its manifests, its wire.
 
 pub mod capture;
+pub mod chart;
 pub mod command;
 pub mod http;
+pub mod kube;
 pub mod manifest;
 pub mod powercut;
 pub mod process;
 pub mod read;
+pub mod schemas;
 pub mod server;
 pub mod sign;
 pub mod site;
+pub mod tls;
 pub mod wait;

@@ -15,9 +15,10 @@ pub struct Access {
     /// Unique in this source.
     #[schemars(length(min = 1, max = 63), regex(pattern = pattern::LABEL))]
     pub name: String,
-    /// The token the client presents.
+    /// The token the client presents. Whitespace around it does not count.
     pub token_secret_ref: SecretRef,
-    /// What the client may do.
+    /// What the client may do with this source: `Submit` events, `Consume` actions of its queues,
+    /// `Read` its log, or `Operate` it, which is everything that changes something.
     #[x_kube(merge_strategy = ListMerge::Set)]
     #[schemars(length(min = 1, max = 4))]
     pub can: Vec<AccessRight>,
@@ -32,6 +33,6 @@ pub enum AccessRight {
     Consume,
     /// Read the log.
     Read,
-    /// Replay and hold.
+    /// Change something, such as replay and hold.
     Operate,
 }

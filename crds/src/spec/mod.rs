@@ -182,7 +182,7 @@ pub struct SecretRef {
     /// Name of the Secret, which is in the source's namespace.
     #[schemars(length(min = 1, max = 253), regex(pattern = pattern::SECRET_NAME))]
     pub name: String,
-    /// Key inside the Secret.
+    /// Key inside the Secret; letters, digits, `-`, `_` and `.`.
     #[schemars(length(min = 1, max = 253), regex(pattern = pattern::SECRET_KEY))]
     pub key: String,
 }

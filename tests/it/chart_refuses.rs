@@ -1,0 +1,155 @@
+//! Values that the chart must not take: each is refused, with a message that names the value.
+
+use segment_source_tests::chart::{available, documents, render, render_as};
+
+/// Values (YAML), and what the message must hold.
+#[track_caller]
+fn refuses(values: &str, said: &str) {
+    let answer = render(values);
+    assert!(!answer.success, "these were taken:\n{values}\n{}", answer.out);
+    assert!(
+        answer.err.contains(said),
+        "`{said}` is not in the message to\n{values}\n{}",
+        answer.err
+    );
+    assert!(answer.out.is_empty(), "{}", answer.out);
+}
+
+#[test]
+fn values_of_the_wrong_form() {
+    if !available() {
+        return;
+    }
+    refuses("mode: foo", "/mode");
+    refuses("mode: [single]", "/mode");
+    refuses("mode: null", "missing property 'mode'");
+    refuses("unknown: 1", "unknown");
+    refuses("image: {name: x}", "/image");
+    refuses("image: x", "/image");
+    refuses("image: {repository: 'a b'}", "/image/repository");
+    refuses("image: {repository: \"a\\nb\"}", "/image/repository");
+    refuses("image: {repository: 'UPPER/case'}", "/image/repository");
+    refuses("image: {repository: ''}", "/image/repository");
+    refuses("image: {tag: 'a:b'}", "/image/tag");
+    refuses("image: {tag: 1.5}", "/image/tag");
+    refuses("image: {tag: \"1\\n\"}", "/image/tag");
+    refuses("image: {digest: 'sha512:00'}", "/image/digest");
+    refuses("image: {digest: 'sha256:XYZ'}", "/image/digest");
+    refuses("image: {digest: 'abc'}", "/image/digest");
+    refuses("image: {pullPolicy: Sometimes}", "/image/pullPolicy");
+    refuses("image: {pullSecrets: ['a b']}", "/image/pullSecrets/0");
+    refuses("image: {pullSecrets: reg}", "/image/pullSecrets");
+    refuses("log: {filter: \"info\\n- --http=0.0.0.0:1\"}", "/log/filter");
+    refuses("log: {filter: 'info\" x'}", "/log/filter");
+    refuses("log: {format: xml}", "/log/format");
+    refuses("listen: 127.0.0.1", "/listen");
+    refuses("crds: {install: 'yes please'}", "/crds/install");
+    refuses("crds: {keep: false}", "/crds");
+    refuses("segment-source-crds: {anything: 1}", "anything");
+}
+
+#[test]
+fn names_and_addresses_that_are_more_than_that() {
+    if !available() {
+        return;
+    }
+    refuses("publicUrl: ftp://x", "/publicUrl");
+    refuses("publicUrl: 'https://x/path'", "/publicUrl");
+    refuses("publicUrl: 'https://user:password@x'", "/publicUrl");
+    refuses("publicUrl: \"https://x\\n            - --tls=/other\"", "/publicUrl");
+    refuses("publicUrl: 'https://x\"'", "/publicUrl");
+    refuses("publicUrl: 'https://{{ .Release.Name }}'", "/publicUrl");
+    refuses("publicUrl: 'https://x #'", "/publicUrl");
+    refuses("watchNamespaces: prod", "/watchNamespaces");
+    refuses("watchNamespaces: [Prod]", "/watchNamespaces/0");
+    refuses("watchNamespaces: ['a,b']", "/watchNamespaces/0");
+    refuses("watchNamespaces: ['']", "/watchNamespaces/0");
+    refuses("watchNamespaces: [\"a\\nb\"]", "/watchNamespaces/0");
+    refuses("watchNamespaces: [a, a]", "/watchNamespaces");
+    refuses("watchNamespaces: [a.b]", "/watchNamespaces/0");
+    refuses("storage: {size: 10}", "/storage/size");
+    refuses("storage: {size: -1Gi}", "/storage/size");
+    refuses("storage: {size: 100Mi}", "/storage/size");
+    refuses("storage: {className: \"a\\nb\"}", "/storage/className");
+    refuses("serviceAccount: {name: '{a: b}'}", "/serviceAccount/name");
+    refuses("priorityClassName: 'a: b'", "/priorityClassName");
+    refuses("ingress: {className: 'a b'}", "/ingress/className");
+    refuses("ingress: {tlsSecret: A}", "/ingress/tlsSecret");
+    refuses("tls: {certManager: {enabled: true, issuerRef: {kind: Issuer}}}", "/issuerRef");
+    refuses("tls: {certManager: {enabled: true, issuerRef: {name: \"a\\nb\"}}}", "/issuerRef/name");
+    refuses("networkPolicy: {apiServer: {cidrs: [everywhere]}}", "/apiServer/cidrs/0");
+    refuses("networkPolicy: {grpcFrom: [{}]}", "/grpcFrom/0");
+    refuses("networkPolicy: {grpcFrom: [{podSelektor: {}}]}", "/grpcFrom/0");
+    refuses("networkPolicy: {dnsPorts: []}", "/dnsPorts");
+    refuses("serviceMonitor: {interval: often}", "/serviceMonitor/interval");
+    refuses("podLabels: {'a b': c}", "invalid propertyName 'a b'");
+    refuses("podLabels: {a: \"b\\nc\"}", "/podLabels/a");
+    refuses("podAnnotations: {a: 1}", "/podAnnotations/a");
+    refuses("nodeSelector: {disk: [ssd]}", "/nodeSelector/disk");
+    refuses("tolerations: [{effect: Never}]", "/tolerations/0/effect");
+    refuses("affinity: {anything: {}}", "/affinity");
+    refuses("topologySpreadConstraints: [{maxSkew: 1}]", "/topologySpreadConstraints/0");
+}
+
+#[test]
+fn numbers_out_of_bounds() {
+    if !available() {
+        return;
+    }
+    refuses("edge: {replicas: -1}", "/edge/replicas");
+    refuses("edge: {replicas: 0}", "/edge/replicas");
+    refuses("edge: {replicas: 1.5}", "/edge/replicas");
+    refuses("edge: {replicas: '2'}", "/edge/replicas");
+    refuses("edge: {replicas: 100000}", "/edge/replicas");
+    refuses("operator: {replicas: -1}", "/operator/replicas");
+    refuses("operator: {replicas: 100}", "/operator/replicas");
+    refuses("edge: {autoscaling: {targetCPUUtilization: 0}}", "/targetCPUUtilization");
+    refuses("single: {resources: {limits: {memory: lots}}}", "/limits/memory");
+    refuses("single: {resources: {limits: {memory: -1}}}", "/limits/memory");
+    refuses("single: {resources: {claims: []}}", "/single/resources");
+    refuses("networkPolicy: {apiServer: {ports: [0]}}", "/apiServer/ports/0");
+    refuses("networkPolicy: {apiServer: {ports: [65536]}}", "/apiServer/ports/0");
+}
+
+#[test]
+fn values_that_do_not_go_together() {
+    if !available() {
+        return;
+    }
+    refuses("redis: {existingSecret: my-redis}", "has no Redis store yet");
+    refuses("watchNamespaces: ['*', prod]", "already means all namespaces");
+    refuses("ingress: {enabled: true}", "publicUrl");
+    refuses("httpRoute: {enabled: true, parentRefs: [{name: a}]}", "publicUrl");
+    let url = "publicUrl: https://x.example";
+    refuses(&format!("{url}\nhttpRoute: {{enabled: true}}"), "httpRoute.parentRefs");
+    refuses("edge: {autoscaling: {enabled: true}}", "edge.autoscaling");
+    refuses(
+        "mode: distributed\nedge: {autoscaling: {enabled: true, minReplicas: 11}}",
+        "minReplicas is larger",
+    );
+    refuses("prometheusRule: {enabled: true}", "serviceMonitor.enabled");
+    refuses("tls: {certManager: {issuerRef: {name: ca}}}", "tls.certManager.enabled");
+    let answer = render_as("1st", "prod", "");
+    assert!(answer.err.contains("begins with a letter"), "{}", answer.err);
+}
+
+/// What must not be refused by mistake.
+#[test]
+fn unusual_values_that_are_right() {
+    if !available() {
+        return;
+    }
+    for values in [
+        "publicUrl: http://localhost:8080",
+        "image: {repository: 'registry:5000/a/b_c/d.e-f', tag: v1.0_x}",
+        "single: {resources: {limits: {cpu: 2, memory: 1.5Gi}}}",
+        "single: {resources: {}}",
+        "watchNamespaces: ['1', a-b]",
+        "global: {anything: true}",
+        "podAnnotations: {example.com/a: \"x: {y}\\n- z\"}",
+        "tls: {certManager: {enabled: true, issuerRef: {name: ca, kind: ClusterIssuer}}}",
+        "serviceAccount: {create: false}",
+    ] {
+        assert!(documents(values).len() > 10, "{values}");
+    }
+}
