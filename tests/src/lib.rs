@@ -2,6 +2,7 @@
 //! It knows the program from outside only: its command line, its manifests, its wire.
 
 pub mod capture;
+pub mod certificate;
 pub mod chart;
 pub mod command;
 pub mod http;
