@@ -9,7 +9,8 @@ use std::{
 };
 
 use segment_source_proto::ingest::v1::{
-    Submission, SubmitFailure, SubmitResult, SubmitStreamRequest, SubmitStreamResponse,
+    Submission, SubmitFailure, SubmitRequest, SubmitResponse, SubmitResult, SubmitStreamRequest,
+    SubmitStreamResponse,
     ingest_server::{Ingest, IngestServer},
     submit_failure::Reason,
     submit_result::Outcome,
@@ -194,6 +195,11 @@ impl Memory {
 impl Ingest for Service {
     type SubmitStreamStream =
         Pin<Box<dyn Stream<Item = Result<SubmitStreamResponse, Status>> + Send>>;
+
+    /// Internal clients' alone: an edge that calls it is wrong.
+    async fn submit(&self, _: Request<SubmitRequest>) -> Result<Response<SubmitResponse>, Status> {
+        Err(Status::permission_denied("the edge submits on a stream"))
+    }
 
     async fn submit_stream(
         &self,
