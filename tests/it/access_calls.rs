@@ -231,7 +231,7 @@ async fn make(channel: Channel, call: &str, request: tonic::Request<Bytes>) -> R
 /// A batch that is refused on a stream, as if it had been a call.
 fn refusal(message: &str) -> Status {
     assert!(message.starts_with("submissions[0]: "), "{message}");
-    let metadata = [("right".to_owned(), "Submit".to_owned())].into();
+    let metadata = std::collections::HashMap::from([("right".to_owned(), "Submit".to_owned())]);
     let details = tonic_types::ErrorDetails::with_error_info(
         "PERMISSION_DENIED",
         "segment-source.dev",

@@ -30,12 +30,15 @@ impl Guarded {
 
     /// Waits until the token is known, or is not.
     async fn known(&self, identity: &Identity, known: bool) {
-        let mut admin = self.admin(identity);
-        eventually("the token is as it should be", async || {
-            let answer = admin.list_sources(identity.ask(ListSourcesRequest {})).await;
-            let code = answer.map_or_else(|status| status.code(), |_| Code::Ok);
-            let expected = if known { Code::Ok } else { Code::Unauthenticated };
-            (code == expected).then_some(())
+        let admin = self.admin(identity);
+        eventually("the token is as it should be", || {
+            let mut admin = admin.clone();
+            async move {
+                let answer = admin.list_sources(identity.ask(ListSourcesRequest {})).await;
+                let code = answer.map_or_else(|status| status.code(), |_| Code::Ok);
+                let expected = if known { Code::Ok } else { Code::Unauthenticated };
+                (code == expected).then_some(())
+            }
         })
         .await;
     }
@@ -172,7 +175,7 @@ async fn commands_connect_by_tls_and_show_a_token() {
         assert!(said.contains(part), "{more:?}: {said}");
         assert!(!said.contains("no-token-of-anybody"), "{said}");
     }
-    let other = file("other.pem", &segment_source_tests::certificate::Authority::new().pem());
+    let other = file("other.pem", &segment_source_tests::tls::Authority::new().pem());
     let said = call(&["--ca", &other, "--token-file", &reader]).await.exits(1).said();
     assert!(said.contains("certificate"), "{said}");
 }

@@ -10,12 +10,12 @@ use segment_source_proto::{
     queue::v1::{Delivery, queue_client::QueueClient},
 };
 use segment_source_tests::{
-    certificate::Authority,
     manifest::{NAMESPACE, secret, signing_secret, source, welcome_mapping},
     read::pull_request,
     server::Server,
     sign::{fresh_id, track},
     site::Site,
+    tls::Authority,
     wait::eventually,
 };
 use serde_json::{Value, json};
@@ -112,7 +112,7 @@ impl Guarded {
         write(&site, "app", &[("everything", &token("everything"), &RIGHTS)]);
         let authority = Authority::new();
         let folder = site.path().join("certificate");
-        authority.issue(&["edge", "ingest"]).write(&folder);
+        authority.write(&folder, &["edge", "ingest"]);
         let platform = site.path().join("platform-token");
         fs::write(&platform, format!("{}\n", token("platform"))).expect("a token");
         let launch = site.launch().flag("tls", &folder.display().to_string());
@@ -151,15 +151,19 @@ impl Guarded {
             ..ListEventsRequest::default()
         };
         let platform = Identity::platform();
-        let mut admin = self.admin(&platform);
-        eventually("the event is planned", async || {
-            let events = admin.list_events(platform.ask(request.clone())).await;
-            let first = events.expect("listed").into_inner().message().await.expect("an answer");
-            match first.and_then(|answer| answer.response) {
-                Some(Response::Event(event)) if event.key == id && event.actions == 1 => {
-                    Some(event.event_id)
+        let admin = self.admin(&platform);
+        eventually("the event is planned", || {
+            let (mut admin, asked) = (admin.clone(), platform.ask(request.clone()));
+            let id = id.clone();
+            async move {
+                let events = admin.list_events(asked).await.expect("listed");
+                let first = events.into_inner().message().await.expect("an answer");
+                match first.and_then(|answer| answer.response) {
+                    Some(Response::Event(event)) if event.key == id && event.actions == 1 => {
+                        Some(event.event_id)
+                    }
+                    _ => None,
                 }
-                _ => None,
             }
         })
         .await

@@ -340,3 +340,29 @@ fn the_examples_can_be_installed() {
         assert!(workload.contains(&"Deployment/segment-source-edge".to_owned()), "{workload:?}");
     }
 }
+
+/// The metrics that alerts read are registered by the part they are said to be of.
+#[test]
+fn alerts_read_metrics_that_are_there() {
+    if !available() {
+        return;
+    }
+    let values = "serviceMonitor: {enabled: true}\nprometheusRule: {enabled: true}";
+    let documents = documents(values);
+    let rules = find(&documents, "PrometheusRule", "segment-source").to_string();
+    let words = rules.split(|it: char| !(it.is_ascii_alphanumeric() || it == '_'));
+    let mut seen = BTreeSet::new();
+    for word in words {
+        for role in ["edge", "ingest"] {
+            let Some(name) = word.strip_prefix(&format!("segment_source_{role}_")) else {
+                continue;
+            };
+            let quoted = format!("\"{}\"", name.strip_suffix("_total").unwrap_or(name));
+            let source = root().join("service").join(role).join("src/metrics.rs");
+            let source = fs::read_to_string(source).expect("a source");
+            assert!(source.contains(&quoted), "{role} registers no {name}");
+            seen.insert(name.to_owned());
+        }
+    }
+    assert!(seen.len() >= 4, "{seen:?}");
+}

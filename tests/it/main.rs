@@ -20,6 +20,7 @@ mod cli_tools;
 mod cli_validate;
 mod cluster_harness;
 mod config_live;
+mod config_operator;
 mod crash_drain;
 mod crash_kill;
 mod crash_power;

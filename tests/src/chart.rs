@@ -4,13 +4,13 @@
 use std::{
     env, fs,
     io::Write,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Stdio},
 };
 
 use serde_json::{Map, Value};
 
-use crate::process::root;
+use crate::{kube::tools, process::root};
 
 /// What Helm answered.
 #[derive(Clone, Debug)]
@@ -45,21 +45,13 @@ pub fn available() -> bool {
 /// With `CI=true`, where nothing may be skipped.
 #[must_use]
 pub fn available_too(name: &str) -> bool {
-    if program(name).is_some() {
-        return true;
-    }
-    assert!(env::var("CI").as_deref() != Ok("true"), "nothing is skipped when CI=true: no {name}");
-    _ = writeln!(std::io::stderr(), "SKIPPED: no {name}; `tests/tools/build {name}` makes it");
-    false
+    tools::available(&[name])
 }
 
 /// A program that `tests/tools/build` made.
 #[must_use]
 pub fn program(name: &str) -> Option<PathBuf> {
-    let cache = env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .or_else(|| Some(Path::new(&env::var_os("HOME")?).join(".cache")))?;
-    Some(cache.join("segment-source/tools/bin").join(name)).filter(|file| file.is_file())
+    tools::find(name)
 }
 
 /// Runs Helm with folders of its own, so that nothing a person has configured plays a part.

@@ -2,7 +2,6 @@
 //! It knows the program from outside only: its command line, its manifests, its wire.
 
 pub mod capture;
-pub mod certificate;
 pub mod chart;
 pub mod command;
 pub mod http;
@@ -15,4 +14,5 @@ pub mod schemas;
 pub mod server;
 pub mod sign;
 pub mod site;
+pub mod tls;
 pub mod wait;

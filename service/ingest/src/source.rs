@@ -282,7 +282,7 @@ fn parameter(field: &str, parameter: Option<&wire::Parameter>) -> Result<Paramet
 mod tests {
     use std::time::Duration;
 
-    use super::{SCHEMA_LEVEL, Source, wire};
+    use super::{Source, wire};
     use crate::tests::{mapping, web};
 
     /// The refusal of `prod/web` with a change.
@@ -316,7 +316,9 @@ mod tests {
 
     #[test]
     fn a_newer_source_is_refused_as_a_whole() {
-        assert!(refused(|source| source.schema_level = SCHEMA_LEVEL + 1).contains("upgrade"));
+        assert!(
+            refused(|source| source.schema_level = super::SCHEMA_LEVEL + 1).contains("upgrade")
+        );
         assert!(refused(|source| source.processing = None).starts_with("processing: "));
         assert!(refused(|source| source.name = "Web".into()).contains("prod/Web"));
     }

@@ -63,7 +63,7 @@ pub enum State {
 /// Where configuration comes from.
 pub enum Provider {
     /// A folder of manifests.
-    Folder(Folder),
+    Folder(Box<Folder>),
     /// An operator over the network.
     Operator(Box<Operator>),
 }

@@ -290,7 +290,7 @@ async fn provider(args: &Serve, own: &Own, registry: &mut Registry) -> anyhow::R
         Source::Folder(folder) => {
             let settings = folder::Settings::new(&folder, &cache);
             let open = move || Folder::open(settings, system_clock());
-            Ok(Provider::Folder(spawn_blocking(open).await?))
+            Ok(Provider::Folder(Box::new(spawn_blocking(open).await?)))
         }
         Source::Operator { address, secure } => {
             let identities = own.to_operator(secure)?;

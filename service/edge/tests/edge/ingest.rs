@@ -193,6 +193,11 @@ impl Memory {
 
 #[tonic::async_trait]
 impl Ingest for Service {
+    /// The edge only uses the stream.
+    async fn submit(&self, _: Request<SubmitRequest>) -> Result<Response<SubmitResponse>, Status> {
+        Err(Status::unimplemented("the edge submits by the stream"))
+    }
+
     type SubmitStreamStream =
         Pin<Box<dyn Stream<Item = Result<SubmitStreamResponse, Status>> + Send>>;
 

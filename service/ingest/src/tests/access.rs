@@ -88,7 +88,8 @@ async fn a_client_that_claims_more_is_told_which_field_is_wrong() {
         assert_eq!(status.code(), Code::InvalidArgument, "{status}");
         status.get_details_bad_request().unwrap().field_violations.remove(0).field
     };
-    let changes: [(&str, fn(&mut Submission)); 6] = [
+    type Change = fn(&mut Submission);
+    let changes: [(&str, Change); 6] = [
         ("verdict", |s| s.verdict = Verdict::VerifiedBody.into()),
         ("verdict", |s| s.verdict = Verdict::Internal.into()),
         ("covered", |s| s.covered = true),

@@ -368,7 +368,9 @@ async fn over_mutual_tls_both_sides_know_each_other() {
     assert!(!round.useful);
 }
 
+/// Prints what ten thousand sources cost.
 #[tokio::test]
+#[expect(clippy::print_stdout, reason = "measured, not asserted")]
 async fn many_sources_are_put_into_service_few_times() {
     const MANY: usize = 10_000;
     let (home, mut server) = (home(), Server::leading(Security::Plaintext).await);

@@ -1,5 +1,5 @@
-//! Certificates of an authority of the test's own, and gRPC connections by them. What is checked
-//! here is checked by rustls and not by the program's own code.
+//! Certificates of a test, as the operator or cert-manager would put them into a folder, and gRPC
+//! connections by them, which rustls makes and not the program's own code.
 
 use std::{fs, io, net::SocketAddr, path::Path, sync::Arc};
 
@@ -17,7 +17,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tonic::transport::{Channel, Endpoint, Uri};
 
-/// Makes certificates.
+/// An authority of its own.
+#[derive(Debug)]
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 /// A certificate with its key, in PEM.
@@ -74,6 +75,11 @@ impl Authority {
         }
     }
 
+    /// Writes an identity with these roles into a folder, which is made.
+    pub fn write(&self, folder: &Path, roles: &[&str]) {
+        self.issue(roles).write(folder);
+    }
+
     /// A connection to an ingest at `address`, with a client certificate or without.
     ///
     /// # Panics
@@ -109,11 +115,7 @@ impl Authority {
 }
 
 impl Certificate {
-    /// Writes `tls.crt`, `tls.key` and `ca.crt` into a folder, which is made when it is missing.
-    ///
-    /// # Panics
-    /// When they cannot be written.
-    pub fn write(&self, folder: &Path) {
+    fn write(&self, folder: &Path) {
         fs::create_dir_all(folder).expect("a folder");
         let parts =
             [("tls.crt", &self.certificate), ("tls.key", &self.key), ("ca.crt", &self.authority)];
