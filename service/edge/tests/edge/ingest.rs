@@ -201,11 +201,6 @@ impl Ingest for Service {
     type SubmitStreamStream =
         Pin<Box<dyn Stream<Item = Result<SubmitStreamResponse, Status>> + Send>>;
 
-    /// Internal clients' alone: an edge that calls it is wrong.
-    async fn submit(&self, _: Request<SubmitRequest>) -> Result<Response<SubmitResponse>, Status> {
-        Err(Status::permission_denied("the edge submits on a stream"))
-    }
-
     async fn submit_stream(
         &self,
         request: Request<Streaming<SubmitStreamRequest>>,
