@@ -161,12 +161,7 @@ fn one(
     value: i64,
 ) -> Result<(), std::fmt::Error> {
     let gauge = ConstGauge::new(value);
-    gauge.encode(encoder.encode_descriptor(
-        &format!("{PREFIX}_{name}"),
-        help,
-        None,
-        gauge.metric_type(),
-    )?)
+    gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)
 }
 
 fn labelled(
@@ -180,8 +175,7 @@ fn labelled(
         return Ok(());
     }
     let kind = ConstGauge::new(0i64).metric_type();
-    let name = format!("{PREFIX}_{name}");
-    let mut encoder = encoder.encode_descriptor(&name, help, None, kind)?;
+    let mut encoder = encoder.encode_descriptor(name, help, None, kind)?;
     for (value, number) in values {
         ConstGauge::new(*number).encode(encoder.encode_family(&[(label, *value)])?)?;
     }
