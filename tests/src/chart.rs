@@ -4,13 +4,13 @@
 use std::{
     env, fs,
     io::Write,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Stdio},
 };
 
 use serde_json::{Map, Value};
 
-use crate::process::root;
+use crate::{kube::tools, process::root};
 
 /// What Helm answered.
 #[derive(Clone, Debug)]
@@ -36,30 +36,7 @@ pub fn chart(name: &str) -> PathBuf {
 /// With `CI=true`, where nothing may be skipped.
 #[must_use]
 pub fn available() -> bool {
-    available_too("helm")
-}
-
-/// The same for another program that `tests/tools/build` makes.
-///
-/// # Panics
-/// With `CI=true`, where nothing may be skipped.
-#[must_use]
-pub fn available_too(name: &str) -> bool {
-    if program(name).is_some() {
-        return true;
-    }
-    assert!(env::var("CI").as_deref() != Ok("true"), "nothing is skipped when CI=true: no {name}");
-    _ = writeln!(std::io::stderr(), "SKIPPED: no {name}; `tests/tools/build {name}` makes it");
-    false
-}
-
-/// A program that `tests/tools/build` made.
-#[must_use]
-pub fn program(name: &str) -> Option<PathBuf> {
-    let cache = env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .or_else(|| Some(Path::new(&env::var_os("HOME")?).join(".cache")))?;
-    Some(cache.join("segment-source/tools/bin").join(name)).filter(|file| file.is_file())
+    tools::available(&["helm"])
 }
 
 /// Runs Helm with folders of its own, so that nothing a person has configured plays a part.
@@ -69,7 +46,7 @@ pub fn program(name: &str) -> Option<PathBuf> {
 #[must_use]
 pub fn helm(arguments: &[&str], values: &str) -> Answer {
     let home = tempfile::tempdir().expect("a temporary folder");
-    let mut command = Command::new(program("helm").expect("helm was found before"));
+    let mut command = Command::new(tools::tool("helm"));
     command.args(arguments).env_remove("KUBECONFIG").stdin(Stdio::piped());
     for folder in ["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"] {
         command.env(folder, home.path());
