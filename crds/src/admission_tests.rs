@@ -43,8 +43,9 @@ fn manifest(case: &Value) -> String {
 fn the_reader_and_the_api_server_agree() {
     let cases: Vec<Value> = serde_saphyr::from_str(CASES).unwrap();
     assert!(cases.len() > 100, "{} cases", cases.len());
+    let reader = Reader::default();
     for case in &cases {
-        let document = Reader::default().read(&manifest(case)).unwrap().remove(0);
+        let document = reader.read(&manifest(case)).unwrap().remove(0);
         let secrets = |_: &str, _: &str| None;
         match (case["accepted"].as_bool(), document.content) {
             (Some(true), Ok(Manifest::Source(_))) | (Some(false), Err(_)) => {}

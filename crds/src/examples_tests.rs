@@ -7,11 +7,11 @@ use crate::{Manifest, Reader, compile, references};
 #[test]
 fn every_example_is_read_and_compiled_without_a_word() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/examples");
-    let mut names = Vec::new();
+    let (reader, mut names) = (Reader::default(), Vec::new());
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        for document in Reader::default().read(&fs::read_to_string(&path).unwrap()).unwrap() {
+        for document in reader.read(&fs::read_to_string(&path).unwrap()).unwrap() {
             let source = match document.content {
                 Ok(Manifest::Source(source)) => source,
                 other => panic!("{name}: {other:?}"),

@@ -13,7 +13,7 @@ use crate::{Problem, crd, pattern::mismatch};
 pub(crate) struct Schema(JSONSchemaProps);
 
 impl Schema {
-    /// Generated from the types; costs about a millisecond, so keep it.
+    /// Generated from the types; costs milliseconds, so keep it.
     pub(crate) fn of_spec() -> Self {
         let versions = crd().spec.versions.into_iter();
         let roots = versions.filter_map(|version| version.schema?.open_api_v3_schema);

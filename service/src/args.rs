@@ -1,12 +1,12 @@
 //! The command line: every command and the flags of `serve`. Flags of the other commands are
 //! beside their code, in [`crate::cli`].
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, str::FromStr, time::Duration};
 
-use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, builder::BoolishValueParser};
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use segment_source_runtime::{
-    net::{Address, parse_duration},
+    net::{Address, host_name, parse_duration},
     telemetry::{ANY_COMMAND, Log},
 };
 
@@ -118,14 +118,22 @@ pub struct Serve {
     /// Which parts run in this process.
     #[arg(long, value_enum, default_value = "all", env = "SEGMENT_SOURCE_ROLE")]
     pub role: Role,
-    /// Folder of SegmentSource and Secret manifests; changes apply at once.
-    #[arg(long, value_name = "DIR", default_value = "./sources", env = "SEGMENT_SOURCE_CONFIG")]
-    pub config: PathBuf,
+    /// Folder of SegmentSource and Secret manifests, or an operator: https://HOST:PORT (needs
+    /// --tls) or, on this machine, http://HOST:PORT. Changes apply at once.
+    #[arg(
+        long,
+        value_name = "DIR|URL",
+        default_value = "./sources",
+        env = "SEGMENT_SOURCE_CONFIG"
+    )]
+    pub config: Source,
     /// Folder of the embedded store; created when missing.
     #[arg(long, value_name = "DIR", default_value = "./data", env = "SEGMENT_SOURCE_STORE")]
     pub store: PathBuf,
     /// Where the names of sources are kept, so that after a restart one whose manifest is gone or
-    /// broken is not taken for one that never was. Default: `cache` inside the store's folder.
+    /// broken is not taken for one that never was; of an operator, also their configuration with
+    /// its secrets, so that a restart while the operator is away still serves. Default: `cache/ROLE`
+    /// inside the store's folder.
     #[arg(long, value_name = "DIR", env = "SEGMENT_SOURCE_CACHE")]
     pub cache: Option<PathBuf>,
     /// Listens for webhooks (roles all, edge).
@@ -136,8 +144,8 @@ pub struct Serve {
         env = "SEGMENT_SOURCE_HTTP"
     )]
     pub http: Address,
-    /// Listens for gRPC: Ingest, Queue, Admin (roles all, ingest). Whoever can reach it can read
-    /// events and submit them as verified.
+    /// Listens for gRPC: Ingest, Queue, Admin (roles all, ingest). Without --tls everyone on this
+    /// machine may do everything there; with it, each call needs a certificate or a token.
     #[arg(
         long,
         value_name = "ADDR",
@@ -161,14 +169,24 @@ pub struct Serve {
         env = "SEGMENT_SOURCE_INGEST"
     )]
     pub ingest: Option<Address>,
-    /// Allows gRPC without TLS beyond this machine. Only for networks where every participant is
-    /// trusted.
+    /// Folder with this process's certificate for gRPC: `tls.crt`, `tls.key` and `ca.crt`, read
+    /// again when they change. Without it, gRPC stays on this machine.
+    #[arg(long, value_name = "DIR", env = "SEGMENT_SOURCE_TLS")]
+    pub tls: Option<PathBuf>,
+    /// File with the token of whoever runs this program: it may do everything with every source
+    /// over gRPC. Read again when it changes; while it is missing or empty, no such token is known.
+    #[arg(long, value_name = "FILE", env = "SEGMENT_SOURCE_PLATFORM_TOKEN")]
+    pub platform_token: Option<PathBuf>,
+    /// Name of this process in the status of sources. Default: the name of the machine.
     #[arg(
         long,
-        env = "SEGMENT_SOURCE_INSECURE_PLAINTEXT",
-        value_parser = BoolishValueParser::new()
+        value_name = "NAME",
+        default_value_t = host_name(),
+        hide_default_value = true,
+        value_parser = parse_replica,
+        env = "SEGMENT_SOURCE_REPLICA"
     )]
-    pub insecure_plaintext: bool,
+    pub replica: String,
     /// How long a stop may take at the most; a second signal ends at once.
     #[arg(
         long,
@@ -181,10 +199,70 @@ pub struct Serve {
 }
 
 impl Serve {
-    /// Where the names of sources are kept.
+    /// Where the names of sources are kept; an edge and an ingest on one machine do not share it.
     #[must_use]
     pub fn cache_dir(&self) -> PathBuf {
-        self.cache.clone().unwrap_or_else(|| self.store.join("cache"))
+        self.cache.clone().unwrap_or_else(|| self.store.join("cache").join(self.role.name()))
+    }
+}
+
+/// Where configuration comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A folder of manifests.
+    Folder(PathBuf),
+    /// An operator.
+    Operator {
+        /// Where it is.
+        address: Address,
+        /// Whether by mutual TLS; without it only on this machine.
+        secure: bool,
+    },
+}
+
+/// A value of `--config` that is none.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidSource {
+    /// A URL of another form.
+    #[error(
+        "`{0}` is no operator's URL, such as https://segment-source-operator:9443, and no folder"
+    )]
+    Url(String),
+    /// Secrets would cross a network in the clear.
+    #[error(
+        "`{0}` is beyond this machine, and configuration holds secrets: use https:// and --tls \
+         (http:// is for loopback addresses)"
+    )]
+    Plaintext(String),
+}
+
+impl FromStr for Source {
+    type Err = InvalidSource;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let Some((scheme, rest)) = text.split_once("://") else {
+            return Ok(Self::Folder(text.into()));
+        };
+        let invalid = || InvalidSource::Url(text.to_owned());
+        let secure = match scheme {
+            "https" => true,
+            "http" => false,
+            _ => return Err(invalid()),
+        };
+        let address = rest.strip_suffix('/').unwrap_or(rest);
+        let address: Address = address.parse().map_err(|_| invalid())?;
+        match secure || address.is_loopback() {
+            true => Ok(Self::Operator { address, secure }),
+            false => Err(InvalidSource::Plaintext(text.to_owned())),
+        }
+    }
+}
+
+/// The operator's status messages have room for so much.
+fn parse_replica(text: &str) -> Result<String, String> {
+    match text.chars().count() {
+        1..=253 => Ok(text.to_owned()),
+        count => Err(format!("must have 1 to 253 characters, and has {count}")),
     }
 }
 
@@ -192,7 +270,7 @@ impl Serve {
 mod tests {
     use clap::{CommandFactory, Parser};
 
-    use super::{Args, Command, Role, Serve};
+    use super::{Args, Command, Role, Serve, Source};
 
     fn serve(flags: &[&str]) -> Result<Serve, String> {
         let line = ["segment-source", "serve"].iter().chain(flags);
@@ -231,10 +309,12 @@ mod tests {
             (args.http.to_string(), args.grpc.to_string(), args.admin.to_string()),
             ("127.0.0.1:8080".into(), "127.0.0.1:9090".into(), "127.0.0.1:9091".into())
         );
-        assert_eq!(args.config.to_str(), Some("./sources"));
+        assert_eq!(args.config, Source::Folder("./sources".into()));
         assert_eq!(args.store.to_str(), Some("./data"));
-        assert_eq!(args.cache_dir().to_str(), Some("./data/cache"));
-        assert!(!args.insecure_plaintext);
+        assert_eq!(args.cache_dir().to_str(), Some("./data/cache/all"));
+        assert_eq!(args.tls, None);
+        assert_eq!(args.platform_token, None);
+        assert!(!args.replica.is_empty());
         assert_eq!(args.drain.as_secs(), 25);
     }
 
@@ -243,5 +323,35 @@ mod tests {
         assert!(serve(&["--role", "edge"]).unwrap_err().contains("--ingest"));
         let edge = serve(&["--role", "edge", "--ingest", "127.0.0.1:9090"]).unwrap();
         assert_eq!(edge.ingest.unwrap().to_string(), "127.0.0.1:9090");
+    }
+
+    #[test]
+    fn configuration_is_a_folder_or_an_operator() {
+        let check = |text: &str, expected: Result<Source, &str>| {
+            let found: Result<Source, _> = text.parse();
+            match (found, expected) {
+                (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{error}"),
+                (found, expected) => assert_eq!(found.ok(), expected.ok(), "{text}"),
+            }
+        };
+        let operator = |address: &str, secure| {
+            Ok(Source::Operator { address: address.parse().unwrap(), secure })
+        };
+        check("./sources", Ok(Source::Folder("./sources".into())));
+        check("sources:2", Ok(Source::Folder("sources:2".into())));
+        check("https://operator.ns.svc:9443", operator("operator.ns.svc:9443", true));
+        check("https://127.0.0.1:9443/", operator("127.0.0.1:9443", true));
+        check("http://127.0.0.1:9443", operator("127.0.0.1:9443", false));
+        check("http://[::1]:9443", operator("[::1]:9443", false));
+        check("http://operator:9443", Err("--tls"));
+        check("https://operator", Err("no operator's URL"));
+        check("https://operator:9443/path", Err("no operator's URL"));
+        check("ftp://operator:1", Err("no operator's URL"));
+    }
+
+    #[test]
+    fn the_name_of_a_replica_is_not_empty() {
+        assert_eq!(serve(&["--replica", "edge-0"]).unwrap().replica, "edge-0");
+        assert!(serve(&["--replica", ""]).unwrap_err().contains("1 to 253"));
     }
 }

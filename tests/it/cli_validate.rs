@@ -96,7 +96,8 @@ async fn each_mistake_is_found_with_its_field() {
     )
     .await;
     check(json!({"idempotency": {"window": "10s"}}), "spec.idempotency.window", "10s").await;
-    check(json!({"idempotency": {"window": "31d"}}), "spec.idempotency.window", "31d").await;
+    check(json!({"idempotency": {"window": "31d"}}), "spec.idempotency.window", "not a duration")
+        .await;
     check(json!({"rateLimit": {"eventsPerSecond": 0}}), "spec.rateLimit.eventsPerSecond", "").await;
     check(json!({"verification": {"mode": "Sometimes"}}), "spec.verification.mode", "Enforce")
         .await;

@@ -10,9 +10,12 @@ use segment_source_tests::{
     server::Launch,
     sign::{SECRET, batch, fresh_id, track},
     site::Site,
+    tls::Authority,
     wait::soon,
 };
 use serde_json::json;
+use tonic::transport::Endpoint;
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 #[tokio::test]
 async fn two_processes_do_what_one_does() {
@@ -48,16 +51,52 @@ async fn two_processes_do_what_one_does() {
 }
 
 #[tokio::test]
-async fn grpc_without_tls_does_not_leave_the_machine_unless_allowed() {
+async fn grpc_without_tls_does_not_leave_the_machine() {
     let site = Site::with_web(json!({}));
-    let output = refused(&site.launch().flag("grpc", "0.0.0.0:0")).await;
-    let message = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(message.contains("--insecure-plaintext"), "{message}");
-    let ingest = site.launch().flag("role", "edge").flag("ingest", "192.0.2.1:9090");
-    assert!(String::from_utf8_lossy(&refused(&ingest).await.stderr).contains("--ingest"));
-    let allowed =
-        site.launch().flag("grpc", "0.0.0.0:0").env("SEGMENT_SOURCE_INSECURE_PLAINTEXT", "true");
-    allowed.start().await;
+    let check = async |launch: Launch, part: &str| {
+        let message = String::from_utf8_lossy(&refused(&launch).await.stderr).into_owned();
+        assert!(message.contains(part) && message.contains("--tls"), "{message}");
+    };
+    check(site.launch().flag("grpc", "0.0.0.0:0"), "--grpc 0.0.0.0:0").await;
+    let edge = site.launch().flag("role", "edge").flag("ingest", "192.0.2.1:9090");
+    check(edge, "--ingest 192.0.2.1:9090").await;
+    check(site.launch().flag("config", "http://192.0.2.1:9443"), "192.0.2.1:9443").await;
+    check(site.launch().flag("config", "https://127.0.0.1:9443"), "--config https").await;
+
+    let (authority, tls) = (Authority::new(), site.path().join("tls"));
+    authority.write(&tls, &["edge"]);
+    let launch = site.launch().flag("tls", &tls.display().to_string());
+    check(launch.clone(), "the certificate is for `edge`").await;
+    authority.write(&tls, &["edge", "ingest"]);
+    launch.flag("grpc", "0.0.0.0:0").start().await;
+}
+
+#[tokio::test]
+async fn with_certificates_two_processes_know_each_other() {
+    let site = Site::with_web(json!({}));
+    let authority = Authority::new();
+    let folder = |name: &str| site.path().join(name).display().to_string();
+    authority.write(&site.path().join("tls-ingest"), &["ingest"]);
+    authority.write(&site.path().join("tls-edge"), &["edge"]);
+    let ingest = site.launch().flag("role", "ingest").flag("tls", &folder("tls-ingest"));
+    let ingest = ingest.start().await;
+    let edge = |tls: &str| {
+        let edge = site.launch().flag("role", "edge").flag("store", &folder("edge"));
+        edge.flag("ingest", &ingest.grpc.to_string()).flag("tls", &folder(tls))
+    };
+    let running = edge("tls-edge").start().await;
+    let event = track(&fresh_id(), "user-1", "Signed Up").to_string();
+    assert_eq!(running.post("web", &event).await.counts(), (1, 0));
+    assert_eq!(running.post("web", &event).await.counts(), (0, 1));
+
+    // One of another authority does not reach it, nor does one without TLS.
+    Authority::new().write(&site.path().join("tls-other"), &["edge"]);
+    let other = edge("tls-other").unready().start().await;
+    other.logged("a line about TLS", |line| line.contains("could not be reached")).await;
+    other.post("web", &event).await.assert_heals();
+    let endpoint = Endpoint::from_shared(format!("http://{}", ingest.grpc)).expect("a URI");
+    let mut plain = HealthClient::new(endpoint.connect_lazy());
+    plain.check(HealthCheckRequest::default()).await.expect_err("it speaks TLS");
 }
 
 #[tokio::test]

@@ -14,4 +14,5 @@ pub mod schemas;
 pub mod server;
 pub mod sign;
 pub mod site;
+pub mod tls;
 pub mod wait;

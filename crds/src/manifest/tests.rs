@@ -1,12 +1,17 @@
 //! Every kind of mistake a manifest can hold before it is compiled, with its message.
 
+use std::sync::LazyLock;
+
 use super::{Document, Manifest, Reader};
 use crate::Problem;
+
+/// Made once, as it takes a while without optimisation.
+static READER: LazyLock<Reader> = LazyLock::new(Reader::default);
 
 const HEAD: &str = "apiVersion: segment-source.dev/v1alpha1\nkind: SegmentSource\nmetadata: {name: web, namespace: prod}\n";
 
 fn one(text: &str) -> Document {
-    let mut documents = Reader::default().read(text).unwrap();
+    let mut documents = READER.read(text).unwrap();
     assert_eq!(documents.len(), 1, "{text}");
     documents.remove(0)
 }
@@ -242,7 +247,7 @@ fn documents_that_are_not_ours() {
         )],
     );
     check_document("just text", &[("", "is not a manifest; it must be an object")]);
-    assert_eq!(Reader::default().read("# nothing\n---\n---\n"), Ok(vec![]));
+    assert_eq!(READER.read("# nothing\n---\n---\n"), Ok(vec![]));
 }
 
 #[test]
@@ -260,9 +265,9 @@ fn names_are_labels_and_a_broken_document_keeps_its_name() {
 
 #[test]
 fn text_that_is_not_yaml_is_refused_with_its_place() {
-    let error = Reader::default().read("a: 1\nb: [1, 2\nc: 3\n").unwrap_err();
+    let error = READER.read("a: 1\nb: [1, 2\nc: 3\n").unwrap_err();
     assert_eq!((error.line, error.column > 0), (3, true), "{error}");
-    let twice = Reader::default().read("a: 1\na: 2\n").unwrap_err();
+    let twice = READER.read("a: 1\na: 2\n").unwrap_err();
     assert_eq!(twice.line, 2, "{twice}");
 }
 
@@ -310,12 +315,12 @@ fn secrets_are_decoded_and_never_shown() {
 fn hostile_text_is_refused_and_not_followed() {
     for deep in ["[", "{a: ", "- ", "{\"a\":[", "a:\n "] {
         // Read or refused; but never down to the end of the stack.
-        let _ = Reader::default().read(&deep.repeat(100_000));
+        let _ = READER.read(&deep.repeat(100_000));
     }
     let aliases = (1..40).map(|n| format!("a{n}: &a{n} [*a{}, *a{}]\n", n - 1, n - 1));
     let bomb = format!("a0: &a0 [x]\n{}", aliases.collect::<String>());
-    assert!(Reader::default().read(&bomb).is_err());
-    assert!(Reader::default().read("a: *unknown").is_err());
+    assert!(READER.read(&bomb).is_err());
+    assert!(READER.read("a: *unknown").is_err());
 }
 
 #[test]
@@ -330,7 +335,7 @@ fn a_secret_in_the_wrong_place_is_not_repeated() {
         "apiVersion: v1\nkind: Secret\nstringData:\n  k: hush: hush-hush\n".to_owned(),
     ];
     for text in texts {
-        let said = match Reader::default().read(&text) {
+        let said = match READER.read(&text) {
             Ok(documents) => format!("{documents:?}"),
             Err(error) => format!("{error} {error:?}"),
         };
@@ -340,7 +345,7 @@ fn a_secret_in_the_wrong_place_is_not_repeated() {
 
 #[test]
 fn a_syntax_error_speaks_to_whoever_wrote_the_manifest() {
-    let said = |text: &str| Reader::default().read(text).unwrap_err().to_string();
+    let said = |text: &str| READER.read(text).unwrap_err().to_string();
     assert_eq!(
         said("apiVersion: v1\nkind: Secret\napiVersion: v1\n"),
         "line 3, column 1: duplicate mapping key `apiVersion` is not allowed here; a line `---` \

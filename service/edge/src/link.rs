@@ -264,8 +264,8 @@ fn count(sum: Tally, result: &SubmitResult) -> Result<Tally, Reply> {
 fn failed(failure: &SubmitFailure) -> Reply {
     match failure.reason() {
         Reason::Full => Reply::StoreFull,
-        Reason::Invalid => {
-            tracing::error!(message = failure.message, "ingest refused a batch as invalid");
+        Reason::Invalid | Reason::PermissionDenied => {
+            tracing::error!(message = failure.message, "ingest refused a batch");
             Reply::StoreUnavailable
         }
         Reason::Unavailable | Reason::Draining | Reason::Unspecified => {

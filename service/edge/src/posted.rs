@@ -122,5 +122,7 @@ fn verdict(verdict: Verdict) -> event::Verdict {
         Verdict::ObservedMissing => event::Verdict::ObservedMissing,
         Verdict::ObservedMismatch => event::Verdict::ObservedMismatch,
         Verdict::ObservedNoSecret => event::Verdict::ObservedNoSecret,
+        // No result of verification.
+        Verdict::Internal => event::Verdict::Internal,
     }
 }

@@ -18,7 +18,7 @@ const PREFIX: &str = "segment_source_ingest";
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct FailureLabels {
-    /// `unavailable`, `full`, `draining` or `invalid`.
+    /// `unavailable`, `full`, `draining`, `invalid` or `permission_denied`.
     reason: &'static str,
 }
 

@@ -16,6 +16,7 @@ use segment_source_core::{
     source::SourceId,
 };
 use segment_source_proto::config::v1 as wire;
+use segment_source_rpc::{Grant, Right, Token};
 
 /// The newest feature level of the wire configuration that is understood.
 pub const SCHEMA_LEVEL: u32 = 2;
@@ -38,6 +39,7 @@ pub struct Source {
     pub(crate) deny_uncovered: Vec<ActionType>,
     pub(crate) destinations: Vec<String>,
     pub(crate) delivery_suspended: bool,
+    pub(crate) access: Vec<Grant>,
 }
 
 /// All sources this process serves. Published as a whole: a snapshot never changes.
@@ -87,6 +89,7 @@ impl Source {
             deny_uncovered: deny_uncovered(&processing.deny_uncovered)?,
             destinations,
             delivery_suspended: processing.delivery_suspended,
+            access: access(&processing.access)?,
         })
     }
 
@@ -112,6 +115,12 @@ impl Source {
     #[must_use]
     pub fn delivery_suspended(&self) -> bool {
         self.delivery_suspended
+    }
+
+    /// What is granted to internal clients.
+    #[must_use]
+    pub fn access(&self) -> &[Grant] {
+        &self.access
     }
 }
 
@@ -193,6 +202,26 @@ fn deny_uncovered(list: &[String]) -> Result<Vec<ActionType>, String> {
     list.iter().enumerate().map(parse).collect()
 }
 
+fn access(list: &[wire::Access]) -> Result<Vec<Grant>, String> {
+    let mut seen = HashSet::new();
+    list.iter()
+        .map(|access| {
+            let field = format!("access[{}]", access.name);
+            if !seen.insert(&access.name) {
+                return Err(at(field)("the name is used twice"));
+            }
+            let right = |number: &i32| {
+                wire::access::Right::try_from(*number).ok().and_then(Right::from_wire)
+            };
+            let Some(rights) = access.rights.iter().map(right).collect() else {
+                return Err(at(field)("a right that this replica does not know; upgrade it"));
+            };
+            let token = access.token.as_ref().and_then(|token| Token::new(&token.value));
+            Ok(Grant { name: access.name.as_str().into(), token, rights })
+        })
+        .collect()
+}
+
 fn mappings(list: &[wire::Mapping], destinations: &[String]) -> Result<Mappings, String> {
     let mut seen = HashSet::new();
     let parse = |mapping: &wire::Mapping| {
@@ -253,7 +282,7 @@ fn parameter(field: &str, parameter: Option<&wire::Parameter>) -> Result<Paramet
 mod tests {
     use std::time::Duration;
 
-    use super::{SCHEMA_LEVEL, Source, wire};
+    use super::{Source, wire};
     use crate::tests::{mapping, web};
 
     /// The refusal of `prod/web` with a change.
@@ -287,7 +316,9 @@ mod tests {
 
     #[test]
     fn a_newer_source_is_refused_as_a_whole() {
-        assert!(refused(|source| source.schema_level = SCHEMA_LEVEL + 1).contains("upgrade"));
+        assert!(
+            refused(|source| source.schema_level = super::SCHEMA_LEVEL + 1).contains("upgrade")
+        );
         assert!(refused(|source| source.processing = None).starts_with("processing: "));
         assert!(refused(|source| source.name = "Web".into()).contains("prod/Web"));
     }

@@ -1,6 +1,6 @@
 //! Addresses as people write them, and which of them may be used without TLS.
 
-use std::{fmt, net::IpAddr, str::FromStr, time::Duration};
+use std::{env, fmt, net::IpAddr, str::FromStr, time::Duration};
 
 use jiff::SignedDuration;
 
@@ -87,6 +87,13 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         .ok()
         .and_then(|duration| Duration::try_from(duration).ok())
         .ok_or_else(|| format!("`{text}` is no duration, such as 25s, 1m30s or 2h"))
+}
+
+/// The name of this machine, or of this pod: what a process is called when nobody names it.
+#[must_use]
+pub fn host_name() -> String {
+    let set = env::var("HOSTNAME").ok().filter(|name| !name.is_empty());
+    set.unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned())
 }
 
 #[cfg(test)]

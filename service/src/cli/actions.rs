@@ -12,10 +12,9 @@ use segment_source_proto::queue::v1::{
     queue_client::QueueClient, settlement, settlement_result::Status,
 };
 use serde::Serialize;
-use tonic::transport::Channel;
 
 use super::{
-    client::{self, Server, explain},
+    client::{self, Connection, Server, explain},
     print,
     view::{self, Json},
 };
@@ -156,7 +155,7 @@ fn show(delivery: Delivery, settled: &'static str, output: Output) -> anyhow::Re
 }
 
 async fn settle(
-    queue: &mut QueueClient<Channel>,
+    queue: &mut QueueClient<Connection>,
     tokens: Vec<Bytes>,
     ack: bool,
 ) -> anyhow::Result<()> {

@@ -1,6 +1,6 @@
 //! Connecting to a running server, and saying in words why a call failed.
 
-use std::{error::Error as _, time::Duration};
+use std::{error::Error as _, fmt, fs, path::PathBuf, str::FromStr, time::Duration};
 
 use anyhow::{Context, anyhow, bail};
 use clap::Args;
@@ -9,52 +9,169 @@ use segment_source_proto::{
     admin::v1::{ListSourcesRequest, admin_client::AdminClient},
     queue::v1::queue_client::QueueClient,
 };
+use segment_source_runtime::{
+    net::{Address, InvalidAddress},
+    tls::{self, Authorities, Dial},
+};
 use tonic::{
-    Code, Status,
+    Code, Request, Status,
+    metadata::{Ascii, MetadataValue},
+    service::{Interceptor, interceptor::InterceptedService},
     transport::{Channel, Endpoint},
 };
-
-use segment_source_runtime::net::Address;
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 /// Events and payloads can be as large as the largest body, and are sent with a description.
 const MAX_MESSAGE: usize = 64 << 20;
 
-/// Which server.
+/// Which server, and by what it knows who is asking.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Server {
-    /// gRPC address of a running server.
+    /// gRPC address of a running server: HOST:PORT on this machine, or https://HOST:PORT.
     #[arg(
         long,
         value_name = "ADDR",
         default_value = "127.0.0.1:9090",
         env = "SEGMENT_SOURCE_SERVER"
     )]
-    pub(crate) server: Address,
+    pub(crate) server: ServerAddress,
+    /// Certificate of the authority that the server's is checked with (https://).
+    #[arg(long, value_name = "FILE", env = "SEGMENT_SOURCE_CA")]
+    pub(crate) ca: Option<PathBuf>,
+    /// File with a token: an access token of the source, or the platform token. A server without
+    /// TLS on this machine needs none.
+    #[arg(long, value_name = "FILE", env = "SEGMENT_SOURCE_TOKEN_FILE")]
+    pub(crate) token_file: Option<PathBuf>,
 }
 
+/// A connection that says who is asking.
+pub(crate) type Connection = InterceptedService<Channel, Bearer>;
+
 impl Server {
-    pub(crate) async fn admin(&self) -> anyhow::Result<AdminClient<Channel>> {
+    pub(crate) async fn admin(&self) -> anyhow::Result<AdminClient<Connection>> {
         let client = AdminClient::new(self.connect().await?);
         Ok(client.max_decoding_message_size(MAX_MESSAGE).max_encoding_message_size(MAX_MESSAGE))
     }
 
-    pub(crate) async fn queue(&self) -> anyhow::Result<QueueClient<Channel>> {
+    pub(crate) async fn queue(&self) -> anyhow::Result<QueueClient<Connection>> {
         Ok(QueueClient::new(self.connect().await?).max_decoding_message_size(MAX_MESSAGE))
     }
 
-    async fn connect(&self) -> anyhow::Result<Channel> {
-        let endpoint = Endpoint::from_shared(self.server.http_url())
-            .with_context(|| format!("--server {} is no address", self.server))?
-            .connect_timeout(Duration::from_secs(5))
-            .tcp_nodelay(true);
-        endpoint.connect().await.map_err(|error| {
-            anyhow!(
-                "nothing answers at {} ({}); start `segment-source serve` or `segment-source \
-                 demo`, or name its gRPC address with --server",
+    async fn connect(&self) -> anyhow::Result<Connection> {
+        let bearer = self.bearer()?;
+        let channel = match self.server.secure {
+            true => self.connect_securely().await?,
+            false => self.connect_plainly().await?,
+        };
+        Ok(InterceptedService::new(channel, bearer))
+    }
+
+    async fn connect_plainly(&self) -> anyhow::Result<Channel> {
+        let connecting = self.endpoint()?.connect().await;
+        connecting.map_err(|error| self.unreachable(&innermost(&error)))
+    }
+
+    async fn connect_securely(&self) -> anyhow::Result<Channel> {
+        let Some(file) = &self.ca else {
+            bail!(
+                "--server {} needs --ca FILE: the certificate of the authority that the server's \
+                 is checked with (`ca.crt` beside the server's own)",
+                self.server
+            );
+        };
+        let shown = file.display();
+        let pem = fs::read(file).with_context(|| format!("cannot read --ca {shown}"))?;
+        let authorities = Authorities::from_pem(&pem).with_context(|| format!("--ca {shown}"))?;
+        let dial = Dial::Server(authorities);
+        let address = &self.server.address;
+        let channel = tls::connect(&self.endpoint()?, address, dial, tls::Role::Ingest);
+        // The channel connects when it is first used; health is open to all.
+        let probe = HealthClient::new(channel.clone()).check(HealthCheckRequest::default()).await;
+        match probe {
+            Err(status) if status.code() == Code::Unavailable && status.source().is_some() => {
+                Err(self.unreachable(&innermost(&status)))
+            }
+            _ => Ok(channel),
+        }
+    }
+
+    fn endpoint(&self) -> anyhow::Result<Endpoint> {
+        let endpoint = Endpoint::from_shared(self.server.address.http_url())
+            .with_context(|| format!("--server {} is no address", self.server))?;
+        Ok(endpoint.connect_timeout(Duration::from_secs(5)).tcp_nodelay(true))
+    }
+
+    fn unreachable(&self, why: &str) -> anyhow::Error {
+        anyhow!(
+            "nothing answers at {} ({why}); start `segment-source serve` or `segment-source demo`, \
+             or name its gRPC address with --server",
+            self.server
+        )
+    }
+
+    fn bearer(&self) -> anyhow::Result<Bearer> {
+        let Some(file) = &self.token_file else { return Ok(Bearer(None)) };
+        if !self.server.secure && !self.server.address.is_loopback() {
+            bail!(
+                "--server {} is beyond this machine, and a token must not cross a network in the \
+                 clear: name it as https://{}, with --ca",
                 self.server,
-                innermost(&error)
-            )
-        })
+                self.server.address
+            );
+        }
+        let shown = file.display();
+        let token = fs::read_to_string(file);
+        let token = token.with_context(|| format!("cannot read --token-file {shown}"))?;
+        let value = format!("Bearer {}", token.trim()).parse();
+        let mut value: MetadataValue<Ascii> = value.map_err(|_| {
+            anyhow!("--token-file {shown} holds no token: it is letters and digits")
+        })?;
+        if token.trim().is_empty() {
+            bail!("--token-file {shown} is empty");
+        }
+        value.set_sensitive(true);
+        Ok(Bearer(Some(value)))
+    }
+}
+
+/// Puts the token into every request.
+#[derive(Clone, Debug)]
+pub(crate) struct Bearer(Option<MetadataValue<Ascii>>);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(token) = &self.0 {
+            request.metadata_mut().insert("authorization", token.clone());
+        }
+        Ok(request)
+    }
+}
+
+/// Where a server is, and whether it is reached by TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ServerAddress {
+    address: Address,
+    secure: bool,
+}
+
+impl FromStr for ServerAddress {
+    type Err = InvalidAddress;
+
+    fn from_str(text: &str) -> Result<Self, InvalidAddress> {
+        let (secure, address) = match text.split_once("://") {
+            Some(("https", rest)) => (true, rest),
+            Some(("http", rest)) => (false, rest),
+            _ => (false, text),
+        };
+        let address = address.strip_suffix('/').unwrap_or(address).parse()?;
+        Ok(Self { address, secure })
+    }
+}
+
+impl fmt::Display for ServerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.secure { "https://" } else { "" })?;
+        self.address.fmt(f)
     }
 }
 
@@ -71,6 +188,12 @@ pub(crate) fn innermost(error: &dyn std::error::Error) -> String {
 pub(crate) fn explain(status: Status) -> anyhow::Error {
     match status.code() {
         Code::Unavailable => anyhow!("the server cannot answer now: {}", status.message()),
+        Code::Unauthenticated => {
+            anyhow!("{}; here, --token-file names the file with the token", status.message())
+        }
+        Code::PermissionDenied => {
+            anyhow!("{}; here, --token-file names the file with it", status.message())
+        }
         Code::NotFound | Code::InvalidArgument | Code::FailedPrecondition => {
             anyhow!("{}", status.message())
         }
@@ -118,13 +241,41 @@ mod tests {
 
     use tonic::Status;
 
-    use super::{Server, explain, named_or_only};
+    use super::{Server, ServerAddress, explain, named_or_only};
 
     #[test]
     fn a_connection_that_broke_is_no_wrong_port() {
         let broken = std::io::Error::other("broken pipe");
         let told = explain(Status::from_error(Box::new(broken))).to_string();
         assert_eq!(told, "the connection to the server broke: broken pipe");
+    }
+
+    #[test]
+    fn servers_are_named_with_or_without_tls() {
+        let check = |text: &str, secure: bool, shown: &str| {
+            let server: ServerAddress = text.parse().unwrap();
+            assert_eq!((server.secure, server.to_string().as_str()), (secure, shown), "{text}");
+        };
+        check("127.0.0.1:9090", false, "127.0.0.1:9090");
+        check("http://localhost:9090", false, "localhost:9090");
+        check("https://127.0.0.1:9090", true, "https://127.0.0.1:9090");
+        check("https://ingest:9090/", true, "https://ingest:9090");
+        for bad in ["https://", "ftp://a:1", "https://a", "https://a:1/b"] {
+            assert!(bad.parse::<ServerAddress>().is_err(), "{bad} was taken");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_token_does_not_cross_a_network_in_the_clear() {
+        let folder = tempfile::tempdir().unwrap();
+        let token_file = Some(folder.path().join("token"));
+        std::fs::write(folder.path().join("token"), "secret\n").unwrap();
+        let server = Server { server: "10.0.0.1:9090".parse().unwrap(), ca: None, token_file };
+        let error = server.admin().await.unwrap_err().to_string();
+        assert!(error.contains("https://10.0.0.1:9090"), "{error}");
+        let error = Server { server: "https://10.0.0.1:9090".parse().unwrap(), ..server };
+        let error = error.admin().await.unwrap_err().to_string();
+        assert!(error.contains("--ca"), "{error}");
     }
 
     #[tokio::test]
@@ -136,7 +287,8 @@ mod tests {
             let _ = peer.read(&mut [0; 1024]).await;
             peer.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await.unwrap();
         });
-        let error = named_or_only(None, &Server { server }).await.unwrap_err().to_string();
+        let server = Server { server, ca: None, token_file: None };
+        let error = named_or_only(None, &server).await.unwrap_err().to_string();
         assert!(error.contains("is no gRPC port of segment-source"), "{error}");
         web.await.unwrap();
     }

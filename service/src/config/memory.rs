@@ -3,8 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::{self, File},
-    io::{self, Write as _},
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -13,6 +12,11 @@ use segment_source_store::Millis;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
+use super::{
+    REMOVED_FOR,
+    replace::{Outlives, replace},
+};
+
 /// Sources that are, and sources that were.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Known {
@@ -20,6 +24,47 @@ pub(crate) struct Known {
     pub(crate) present: BTreeSet<SourceId>,
     /// Those removed lately, and when.
     pub(crate) removed: BTreeMap<SourceId, Millis>,
+}
+
+impl Known {
+    /// This source is there.
+    pub(crate) fn appear(&mut self, id: &SourceId) {
+        if !self.present.contains(id) {
+            self.present.insert(id.clone());
+            self.removed.remove(id);
+        }
+    }
+
+    /// This source is not there any more; one that never was is not remembered.
+    pub(crate) fn vanish(&mut self, id: &SourceId, now: Millis) {
+        if self.present.remove(id) {
+            self.removed.insert(id.clone(), now);
+        }
+    }
+
+    /// No others are there than those `there` knows; gives the ones that went.
+    pub(crate) fn only(&mut self, there: impl Fn(&SourceId) -> bool, now: Millis) -> Vec<SourceId> {
+        let gone: Vec<SourceId> = self.present.iter().filter(|id| !there(id)).cloned().collect();
+        for id in &gone {
+            self.vanish(id, now);
+        }
+        gone
+    }
+
+    /// Forgets what was removed long ago; gives what it was.
+    pub(crate) fn forget(&mut self, now: Millis) -> Vec<SourceId> {
+        let mut forgotten = Vec::new();
+        self.removed.retain(|id, at| {
+            // A clock that steps back does not make it longer.
+            *at = now.min(*at);
+            let keep = now - *at < REMOVED_FOR;
+            if !keep {
+                forgotten.push(id.clone());
+            }
+            keep
+        });
+        forgotten
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -83,20 +128,12 @@ impl Memory {
         }
     }
 
-    /// Whole or not at all: written beside, synced, then renamed.
     fn write(&self, known: &Known) -> io::Result<()> {
         let stored = Stored {
             present: known.present.iter().map(ToString::to_string).collect(),
             removed: known.removed.iter().map(|(id, at)| (id.to_string(), *at)).collect(),
         };
-        if let Some(folder) = self.file.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        let beside = self.file.with_extension("json.new");
-        let mut file = File::create(&beside)?;
-        file.write_all(&serde_json::to_vec(&stored)?)?;
-        file.sync_all()?;
-        fs::rename(&beside, &self.file)
+        replace(&self.file, &serde_json::to_vec(&stored)?, Outlives::Power)
     }
 }
 

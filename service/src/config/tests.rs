@@ -12,11 +12,13 @@ use std::{
 };
 
 use segment_source_edge::{LiveSource, SourceState};
+use segment_source_proto::config::v1 as wire;
 use tempfile::TempDir;
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Folder, Live, REMOVED_FOR, Settings, Snapshot, State, check, publish};
+use super::{Folder, Live, REMOVED_FOR, Snapshot, State, check, folder::Settings, publish};
+use crate::args::Role;
 
 /// A followed folder. Nothing is read again in between unless a test says so.
 struct Followed {
@@ -40,7 +42,7 @@ impl Followed {
         };
         let folder = Folder::open(settings, Arc::new(move || clock.load(Ordering::Relaxed)));
         let snapshots = folder.snapshots();
-        let (live, publisher) = publish(folder.snapshots());
+        let (live, publisher) = publish(folder.snapshots(), Role::All);
         let stop = CancellationToken::new();
         let running = tokio::spawn({
             let stop = stop.clone();
@@ -120,6 +122,28 @@ spec:
       action: {{usersDelete: {{id: {{path: userId}}}}}}
 "
     )
+}
+
+/// What an operator tells of a source of namespace `prod`.
+pub(super) fn message(name: &str, generation: i64) -> wire::Source {
+    let queue = wire::destination::Kind::Queue(wire::QueueDestination {});
+    wire::Source {
+        namespace: "prod".to_owned(),
+        name: name.to_owned(),
+        generation,
+        schema_level: 1,
+        verification: Some(wire::Verification {
+            mode: wire::verification::Mode::Enforce.into(),
+            batch_policy: wire::verification::BatchPolicy::Reject.into(),
+            secrets: vec![wire::SecretValue { value: b"of-a-test".to_vec().into() }],
+            ..wire::Verification::default()
+        }),
+        processing: Some(wire::Processing {
+            idempotency: Some(wire::Idempotency::default()),
+            destinations: vec![wire::Destination { name: "default".to_owned(), kind: Some(queue) }],
+            ..wire::Processing::default()
+        }),
+    }
 }
 
 const SECRET: &str =

@@ -8,17 +8,21 @@ use segment_source_proto::{
     DESCRIPTORS, admin::v1::admin_server::AdminServer, ingest::v1::ingest_server::IngestServer,
     queue::v1::queue_server::QueueServer,
 };
+use segment_source_rpc::{Access, Caller};
+use segment_source_runtime::tls::{Security, incoming};
 use tokio::{net::TcpListener, sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
 use tonic::{
-    server::NamedService,
-    service::Routes,
-    transport::server::{Server, TcpIncoming},
+    Request, server::NamedService, service::Routes, service::interceptor::InterceptorLayer,
+    transport::server::Server,
 };
 use tonic_health::{ServingStatus, server::HealthReporter};
 use tracing::debug;
 
-use super::connection::{CONNECTION_WINDOW, Incoming, KEEPALIVE, STREAM_WINDOW};
+use super::{
+    authenticate::Authenticate,
+    connection::{CONNECTION_WINDOW, Incoming, KEEPALIVE, STREAM_WINDOW},
+};
 
 /// The services end their calls by themselves when they are told to; what is open for longer is
 /// someone else's, such as a client that keeps a reflection call.
@@ -34,22 +38,23 @@ const HEALTH_NAMES: [&str; 4] = [
 
 /// The services of the ingest role.
 pub(crate) struct Services {
-    /// Believes what its callers say about verification; who may call it is decided by who can
-    /// reach the listener ([`super::listeners`]).
     pub(crate) ingest: IngestService,
     pub(crate) queue: QueueService,
     pub(crate) admin: AdminService,
 }
 
 impl Services {
-    /// Serves all of them, health and reflection over TCP. After `stop` the calls under way may
-    /// end; the services were told to end theirs before.
+    /// Serves all of them, health and reflection over TCP to those that `access` or their
+    /// certificate makes known. After `stop` the calls under way may end; the services were told to
+    /// end theirs before.
     ///
     /// # Errors
     /// When the listener or reflection fails.
     pub(crate) async fn serve(
         self,
         listener: TcpListener,
+        security: Security,
+        access: Access,
         readiness: watch::Receiver<BTreeSet<&'static str>>,
         stop: CancellationToken,
     ) -> anyhow::Result<()> {
@@ -63,14 +68,16 @@ impl Services {
             .add_service(self.admin.into_server())
             .add_service(health)
             .add_service(reflection);
-        let incoming =
-            TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(KEEPALIVE));
         let serving = server()
             // A consumer that vanished without a word is noticed, and its leases end.
             .http2_keepalive_interval(Some(KEEPALIVE))
             .http2_keepalive_timeout(Some(KEEPALIVE))
+            .layer(Authenticate::new(access))
             .add_routes(routes)
-            .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
+            .serve_with_incoming_shutdown(
+                incoming(listener, security),
+                stop.clone().cancelled_owned(),
+            );
         let grace = async {
             report_health(reporter, readiness, stop).await;
             sleep(GRACE).await;
@@ -85,7 +92,7 @@ impl Services {
     }
 }
 
-/// Serves the ingest over connections in memory until `stop`.
+/// Serves the ingest over connections in memory until `stop`. At their other end is the edge.
 ///
 /// # Errors
 /// When the transport fails.
@@ -94,7 +101,12 @@ pub(crate) async fn serve_in_memory(
     incoming: Incoming,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
+    let edge = InterceptorLayer::new(|mut request: Request<()>| {
+        request.extensions_mut().insert(Caller::Edge);
+        Ok(request)
+    });
     server()
+        .layer(edge)
         .add_service(ingest.into_server())
         .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
         .await?;

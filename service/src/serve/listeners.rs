@@ -77,10 +77,10 @@ fn refuse_foreign_plaintext(args: &Serve) -> anyhow::Result<()> {
         Role::Edge => args.ingest.as_ref().map(|ingest| ("--ingest", ingest)),
     };
     match foreign {
-        Some((flag, address)) if !address.is_loopback() && !args.insecure_plaintext => bail!(
-            "{flag} {address} is reachable beyond this machine, and gRPC has no TLS here: whoever \
-             reaches it can read events and submit them as verified. Use a loopback address, or \
-             give --insecure-plaintext if you trust everyone in that network"
+        Some((flag, address)) if !address.is_loopback() && args.tls.is_none() => bail!(
+            "{flag} {address} is beyond this machine, and gRPC without TLS stays on it: whoever \
+             reaches it can read events and submit them as verified. Give the folder of a \
+             certificate with --tls, or use a loopback address"
         ),
         _ => Ok(()),
     }
@@ -108,10 +108,10 @@ mod tests {
         check("--grpc 0.0.0.0:9090", false);
         check("--grpc [::]:9090", false);
         check("--role ingest --grpc 10.0.0.1:9090", false);
-        check("--grpc 0.0.0.0:9090 --insecure-plaintext", true);
+        check("--grpc 0.0.0.0:9090 --tls certificate", true);
         check("--role edge --ingest 127.0.0.1:9090", true);
         check("--role edge --ingest 127.0.0.1:9090 --grpc 0.0.0.0:9090", true);
         check("--role edge --ingest ingest:9090", false);
-        check("--role edge --ingest ingest:9090 --insecure-plaintext", true);
+        check("--role edge --ingest ingest:9090 --tls certificate", true);
     }
 }

@@ -1,10 +1,13 @@
 //! One process: its sockets, its parts and how they are joined. [`start`] is the table of contents;
 //! what a part does lives in its own crate.
 
+mod authenticate;
 mod connection;
 mod grpc;
 mod listeners;
+mod platform_token;
 mod reach;
+mod security;
 mod tasks;
 
 use std::{
@@ -19,10 +22,12 @@ use prometheus_client::registry::Registry;
 use segment_source_destinations::queue::QueueService;
 use segment_source_edge::{Edge, Settings};
 use segment_source_ingest::{AdminService, IngestService, Planner};
+use segment_source_rpc::Access;
 use segment_source_runtime::{
     health::{Pages, Readiness},
     metrics,
     signals::Signals,
+    tls::Security,
 };
 use segment_source_store::{
     embedded::{Options, Store},
@@ -36,11 +41,12 @@ pub use self::listeners::Addresses;
 use self::{
     connection::Incoming,
     listeners::Listeners,
+    security::Own,
     tasks::{Stage, Tasks},
 };
 use crate::{
-    args::{Role, Serve},
-    config::{self, Live},
+    args::{Role, Serve, Source},
+    config::{self, Folder, Live, Operator, Provider, folder, operator},
 };
 
 /// Serves until a signal; the log says why when it cannot.
@@ -86,16 +92,19 @@ pub(crate) async fn start(args: &Serve) -> anyhow::Result<Running> {
     let listeners = Listeners::bind(args).await?;
     let addresses = listeners.addresses()?;
     let mut parts = Parts::new(listeners.admin);
-    let live = parts.follow_configuration(args).await?;
+    let own = parts.follow_identity(args).await?;
+    let live = parts.follow_configuration(args, &own).await?;
+    let access = parts.follow_access(args, &live).await?;
+    let grpc = listeners.grpc.map(|listener| (listener, own.listen(), access));
     let to_ingest = match args.role {
-        Role::Edge => Some(parts.reach_ingest(args)?),
+        Role::Edge => Some(parts.reach_ingest(args, &own)?),
         Role::Ingest => {
-            parts.open_ingest(args, &live, None, listeners.grpc).await?;
+            parts.open_ingest(args, &live, None, grpc).await?;
             None
         }
         Role::All => {
             let (channel, incoming) = connection::in_memory();
-            parts.open_ingest(args, &live, Some(incoming), listeners.grpc).await?;
+            parts.open_ingest(args, &live, Some(incoming), grpc).await?;
             Some(channel)
         }
     };
@@ -144,12 +153,25 @@ impl Parts {
 }
 
 impl Parts {
-    /// Reads the folder of manifests and follows it; ready once it was read, whatever is in it.
-    async fn follow_configuration(&mut self, args: &Serve) -> anyhow::Result<Live> {
+    /// Reads the certificate of this process and follows it.
+    async fn follow_identity(&mut self, args: &Serve) -> anyhow::Result<Own> {
+        let (own, follower) = Own::open(args).await?;
+        if let Some(follower) = follower {
+            let stop = self.tasks.stop_of(Stage::Configuration);
+            self.tasks.spawn(Stage::Configuration, "the certificate", async move {
+                follower.run(stop).await;
+                Ok(())
+            });
+        }
+        Ok(own)
+    }
+
+    /// Takes what configuration there is and follows it; ready once there is something to serve.
+    async fn follow_configuration(&mut self, args: &Serve, own: &Own) -> anyhow::Result<Live> {
         let latch = self.readiness.latch("configuration");
-        let (folder, cache) = (args.config.clone(), args.cache_dir());
-        let folder = spawn_blocking(move || config::follow(&folder, &cache)).await?;
-        let (live, publisher) = config::publish(folder.snapshots());
+        let provider = provider(args, own, &mut self.registry).await?;
+        let (live, publisher) = config::publish(provider.snapshots(), args.role);
+        let applied = live.applied.clone();
         let (mut read, stop) = (live.read.clone(), self.tasks.stop_of(Stage::Configuration));
         self.tasks.spawn(Stage::Configuration, "the configuration", async move {
             let ready = async {
@@ -157,16 +179,31 @@ impl Parts {
                     latch.set(true);
                 }
             };
-            tokio::join!(folder.run(stop.clone()), publisher.run(stop), ready);
+            tokio::join!(provider.run(applied, stop.clone()), publisher.run(stop), ready);
             Ok(())
         });
         Ok(live)
     }
 
+    /// The tokens that are known: those of the configuration, and the platform's in its file.
+    async fn follow_access(&mut self, args: &Serve, live: &Live) -> anyhow::Result<Access> {
+        let platform = match &args.platform_token {
+            Some(file) => {
+                let (token, follower) = platform_token::open(file).await?;
+                let stop = self.tasks.stop_of(Stage::Configuration);
+                let following = follower.run(stop);
+                self.tasks.spawn(Stage::Configuration, "the platform token", following);
+                token
+            }
+            None => watch::channel(None).1,
+        };
+        Ok(Access::new(live.clients.clone(), platform))
+    }
+
     /// A channel to the ingest elsewhere, and readiness that follows it.
-    fn reach_ingest(&mut self, args: &Serve) -> anyhow::Result<Channel> {
+    fn reach_ingest(&mut self, args: &Serve, own: &Own) -> anyhow::Result<Channel> {
         let ingest = args.ingest.as_ref().context("name the ingest with --ingest HOST:PORT")?;
-        let channel = connection::remote(ingest)?;
+        let channel = connection::remote(ingest, own.dial());
         let latch = self.readiness.latch("ingest");
         let stop = self.tasks.stop_of(Stage::Services);
         let followed = reach::follow(channel.clone(), latch, stop);
@@ -183,7 +220,7 @@ impl Parts {
         args: &Serve,
         live: &Live,
         in_memory: Option<Incoming>,
-        grpc: Option<TcpListener>,
+        grpc: Option<(TcpListener, Security, Access)>,
     ) -> anyhow::Result<()> {
         let latch = self.readiness.latch("store");
         let store = open_store(args).await?;
@@ -208,8 +245,9 @@ impl Parts {
             let serving = grpc::serve_in_memory(ingest, incoming, draining.clone());
             self.tasks.spawn(Stage::Services, "the in-memory ingest", serving);
         }
-        if let Some(listener) = grpc {
-            let serving = services.serve(listener, self.readiness.watch(), draining);
+        if let Some((listener, security, access)) = grpc {
+            let readiness = self.readiness.watch();
+            let serving = services.serve(listener, security, access, readiness, draining);
             self.tasks.spawn(Stage::Services, "the gRPC listener", serving);
         }
         let stop = self.tasks.stop_of(Stage::Planner);
@@ -242,6 +280,25 @@ impl Parts {
         // Set once, here.
         let _ = self.published.set(self.registry);
         Running { tasks: self.tasks, readiness: self.readiness, addresses, drain }
+    }
+}
+
+/// Where configuration comes from.
+async fn provider(args: &Serve, own: &Own, registry: &mut Registry) -> anyhow::Result<Provider> {
+    let cache = args.cache_dir();
+    match args.config.clone() {
+        Source::Folder(folder) => {
+            let settings = folder::Settings::new(&folder, &cache);
+            let open = move || Folder::open(settings, system_clock());
+            Ok(Provider::Folder(Box::new(spawn_blocking(open).await?)))
+        }
+        Source::Operator { address, secure } => {
+            let identities = own.to_operator(secure)?;
+            let (role, replica) = (args.role, args.replica.clone());
+            let settings = operator::Settings { address, identities, role, replica, cache };
+            let operator = Operator::open(settings, system_clock(), registry).await?;
+            Ok(Provider::Operator(Box::new(operator)))
+        }
     }
 }
 

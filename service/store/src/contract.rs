@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use segment_source_core::{
     event::{ActionId, Event, EventId},
-    source::{DestinationId, SourceId},
+    source::{DestinationId, SourceHash, SourceId},
 };
 
 /// Milliseconds since 1970. Stores ask a [`Clock`] and never the system, so that tests can move
@@ -96,9 +96,29 @@ pub struct Reason {
     pub message: String,
 }
 
-/// Names one lease of one action: 16 random bytes.
+/// Names one lease of one action: its source's hash, and 16 random bytes. A store looks up all of
+/// it, so that a token settles nothing of another source than the one it says.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct LeaseToken(pub [u8; 16]);
+pub struct LeaseToken(pub [u8; 24]);
+
+impl LeaseToken {
+    /// Of a lease on an action of this source.
+    #[must_use]
+    pub fn new(source: SourceHash, random: [u8; 16]) -> Self {
+        let mut token = [0; 24];
+        token[..8].copy_from_slice(&source.0);
+        token[8..].copy_from_slice(&random);
+        Self(token)
+    }
+
+    /// Whose action is leased.
+    #[must_use]
+    pub fn source(self) -> SourceHash {
+        let mut hash = [0; 8];
+        hash.copy_from_slice(&self.0[..8]);
+        SourceHash(hash)
+    }
+}
 
 impl std::fmt::Debug for LeaseToken {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -268,6 +288,18 @@ pub enum StoreError {
     /// The process is shutting down.
     #[error("the store is closing")]
     Closing,
+}
+
+impl StoreError {
+    /// In capitals, for programs.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Full { .. } => "STORE_FULL",
+            Self::Unavailable(_) => "STORE_UNAVAILABLE",
+            Self::Closing => "DRAINING",
+        }
+    }
 }
 
 /// Names the queue an action waits in.

@@ -2,6 +2,7 @@
 //! administrator or as a ServiceAccount, stopped and started in between.
 
 use std::{
+    ffi::OsStr,
     fs,
     path::{Path, PathBuf},
     process::Stdio,
@@ -137,7 +138,7 @@ impl ApiServer {
     /// # Panics
     /// When it does not end.
     pub async fn kubectl(&self, arguments: &[&str], stdin: &str) -> Finished {
-        let mut command = tokio::process::Command::new(tool("kubectl"));
+        let mut command = bound(tool("kubectl"));
         command.args(arguments);
         run(command, &self.facts, stdin).await
     }
@@ -190,6 +191,13 @@ async fn token(client: &Client, namespace: &str, account: &str) -> String {
     made.expect("a token is made").status.expect("it is in the status").token
 }
 
+/// A command that is killed when the calling thread ends, so that none outlives the test.
+pub(super) fn bound(program: impl AsRef<OsStr>) -> tokio::process::Command {
+    let mut command = tokio::process::Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "--"]).arg(program).kill_on_drop(true);
+    command
+}
+
 /// Runs a command with this cluster's kubeconfig and a home folder that goes with the cluster.
 pub(super) async fn run(
     mut command: tokio::process::Command,
@@ -200,7 +208,7 @@ pub(super) async fn run(
     for name in ["XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"] {
         command.env_remove(name);
     }
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("the command runs");
     let mut input = child.stdin.take().expect("stdin is piped");
     let text = stdin.to_owned();

@@ -2,6 +2,7 @@
 //! in it is reached through [`Cluster::forward`], [`Cluster::connect`] or [`Cluster::in_netns`].
 
 use std::{
+    ffi::OsStr,
     fs, io,
     net::SocketAddr,
     os::unix::fs::PermissionsExt,
@@ -18,7 +19,7 @@ use tokio::{
 };
 
 use super::{
-    api::{namespace, run},
+    api::{bound, namespace, run},
     control::client,
     etcd::{self, Stored},
     keeper::{Facts, Keeper},
@@ -97,10 +98,11 @@ impl Cluster {
         namespace(&self.client().await, prefix).await
     }
 
-    /// A command that will run in the cluster's network, and otherwise like any other.
+    /// A command that will run in the cluster's network, and otherwise like any other. It is killed
+    /// when it is dropped or the calling thread ends.
     #[must_use]
-    pub fn in_netns(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
-        let mut command = Command::new("nsenter");
+    pub fn in_netns(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = bound("nsenter");
         command.arg(format!("--net={}", self.netns.display())).arg("--").arg(program);
         command
     }
@@ -244,7 +246,7 @@ impl Cluster {
     }
 
     async fn ctr(&self, arguments: &[&str]) -> Finished {
-        let mut command = Command::new("ctr");
+        let mut command = bound("ctr");
         command.arg("--address").arg(self.facts.folder.join("containerd.sock"));
         command.args(["--namespace", "k8s.io"]).args(arguments);
         run(command, &self.facts, "").await

@@ -240,6 +240,7 @@ fn parts(
                 ("kubeconfig", path(kubeconfig)),
                 ("service-account-private-key-file", path(&keys.account_key)),
                 ("root-ca-file", path(&keys.ca)),
+                ("flex-volume-plugin-dir", path(&folder.join("volume-plugins"))),
                 ("leader-elect", "false".into()),
                 ("secure-port", "0".into()),
             ],

@@ -185,6 +185,8 @@ root = "{root}"
 state = "{state}"
 [grpc]
   address = "{socket}"
+[plugins."io.containerd.internal.v1.opt"]
+  path = "{opt}"
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "{PAUSE}"
   restrict_oom_score_adj = true
@@ -199,6 +201,7 @@ state = "{state}"
             root = path("containerd"),
             state = path("containerd-state"),
             socket = path("containerd.sock"),
+            opt = path("opt"),
             snapshotter = snapshotter(folder)?,
             plugins = plugins()?,
             cni = path("cni"),
@@ -253,6 +256,7 @@ fn kubelet(folder: &Path, kubeconfig: &Path) -> Result<Part> {
         "clusterDomain": "cluster.local",
         "clusterDNS": [ADDRESS],
         "resolvConf": resolve,
+        "volumePluginDir": folder.join("volume-plugins"),
         // The disk is the machine's, and nothing can be pulled again.
         "evictionHard": {
             "memory.available": "50Mi", "nodefs.available": "1%", "imagefs.available": "1%",

@@ -1,6 +1,7 @@
-//! The result of verification, as it travels with an event.
+//! The result of verification, or who vouches instead, as it travels with an event.
 
-/// What the edge found when it held the signature against the raw bytes of the request.
+/// What the edge found when it held the signature against the raw bytes of the request, or that
+/// there was none to hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verdict {
     /// A live secret matches the whole body.
@@ -13,6 +14,8 @@ pub enum Verdict {
     ObservedMismatch,
     /// Observe mode: there is no secret to verify with.
     ObservedNoSecret,
+    /// No webhook: an internal client vouches for its event.
+    Internal,
 }
 
 /// A verdict on a request, and what it means for one element of it.
@@ -29,7 +32,7 @@ impl Verdict {
     #[must_use]
     pub fn of_element(self, index: usize) -> Verification {
         let covered = match self {
-            Self::VerifiedBody => true,
+            Self::VerifiedBody | Self::Internal => true,
             Self::VerifiedFirstElement => index == 0,
             Self::ObservedMissing | Self::ObservedMismatch | Self::ObservedNoSecret => false,
         };

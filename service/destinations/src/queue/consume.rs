@@ -9,6 +9,7 @@ use segment_source_proto::queue::v1::{
     consume_request::Request as Incoming, consume_response::Response as Outgoing,
     settlement_result::Status as Settled,
 };
+use segment_source_rpc::{Caller, Right};
 use segment_source_store::{LeaseToken, Millis, embedded::Store};
 use tonic::{Status, Streaming};
 
@@ -28,21 +29,23 @@ const AT_ONCE: usize = 256;
 /// Reads Start and makes the response stream.
 pub(super) async fn open(
     service: QueueService,
+    caller: Caller,
     mut incoming: Streaming<ConsumeRequest>,
 ) -> Result<impl Stream<Item = Result<ConsumeResponse, Status>>, Status> {
+    caller.authorize_somewhere(Right::Consume)?;
     let first = incoming.message().await?;
     let Some(Incoming::Start(start)) = first.and_then(|request| request.request) else {
         return Err(problem::invalid("start", "the first request of the stream must be Start"));
     };
     let Start { queue, credits, lease: length, consumer } = start;
-    let queue = service.resolve(queue)?;
+    let (queue, permit) = service.resolve(&caller, queue)?;
     check_consumer(&consumer)?;
     let credits = usize::try_from(credits).unwrap_or(usize::MAX);
     if credits == 0 || credits > MAX_ACTIONS {
         return Err(problem::invalid("start.credits", "must be 1 to 1,000"));
     }
     let open = OpenLeases::new(service.store.clone(), service.metrics.clone());
-    let take = Take::new(service, queue, lease(length)?);
+    let take = Take::new(service, permit, queue, lease(length)?);
     let (requests, outgoing) = (Vec::new(), VecDeque::new());
     let consumer = Consumer { incoming, ended: false, requests, take, credits, open, outgoing };
     Ok(stream::unfold(Some(consumer), |state| async move {
@@ -72,6 +75,7 @@ impl Consumer {
     /// The next message for the client; `None` when it closed its side.
     async fn next(&mut self) -> Result<Option<ConsumeResponse>, Status> {
         loop {
+            self.take.permit().check()?;
             if let Some(response) = self.outgoing.pop_front() {
                 return Ok(Some(ConsumeResponse { response: Some(response) }));
             }
@@ -123,7 +127,9 @@ impl Consumer {
             }
         }
         if !settlements.is_empty() {
-            let results = settle(&self.open.store, &self.open.metrics, settlements).await;
+            let OpenLeases { store, metrics, .. } = &self.open;
+            let caller = self.take.permit().caller();
+            let results = settle(store, metrics, caller, settlements).await;
             self.open.closed_by(&results);
             self.outgoing.extend(results.into_iter().map(Outgoing::Settled));
         }
@@ -150,7 +156,7 @@ impl Consumer {
         let woken = async {
             match wake {
                 Some(wake) => self.take.wait(wake).await,
-                None => self.take.drained().await,
+                None => self.take.over().await,
             }
         };
         tokio::select! {
@@ -185,8 +191,7 @@ impl OpenLeases {
 
     fn closed_by(&mut self, results: &[SettlementResult]) {
         for result in results {
-            let Ok(token) = <[u8; 16]>::try_from(&result.token[..]) else { continue };
-            let token = LeaseToken(token);
+            let Ok(token) = result.token[..].try_into().map(LeaseToken) else { continue };
             match (result.status(), result.lease_expires) {
                 (Settled::Settled, None) | (Settled::LeaseLost, _) => {
                     self.expires.remove(&token);

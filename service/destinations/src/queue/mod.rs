@@ -19,6 +19,7 @@ use segment_source_proto::queue::v1::{
     SettleResponse,
     queue_server::{Queue, QueueServer},
 };
+use segment_source_rpc::{Caller, Permit, Right, caller};
 use segment_source_store::embedded::Store;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -71,18 +72,23 @@ impl QueueService {
         QueueServer::new(self)
     }
 
-    /// The configured queue that a request names.
-    fn resolve(&self, name: Option<QueueName>) -> Result<DestinationId, Status> {
+    /// The configured queue that a request names, for a caller that may consume from its source.
+    fn resolve(
+        &self,
+        caller: &Caller,
+        name: Option<QueueName>,
+    ) -> Result<(DestinationId, Permit), Status> {
         let name = name.ok_or_else(|| problem::invalid("queue", "name the queue to read"))?;
         let source = SourceId::new(&name.namespace, &name.name)
-            .map_err(|error| problem::invalid("queue", &error.to_string()))?;
+            .map_err(|error| problem::invalid("queue", error.to_string()))?;
+        let permit = Permit::on(caller, Right::Consume, source.clone())?;
         let destination = match name.destination.as_str() {
             "" => DEFAULT_QUEUE,
             other => other,
         };
         let queue = DestinationId { source, name: destination.into() };
         match self.state(&queue) {
-            Some(_) => Ok(queue),
+            Some(_) => Ok((queue, permit)),
             None => Err(problem::unknown_queue(&queue)),
         }
     }
@@ -100,23 +106,27 @@ impl Queue for QueueService {
         &self,
         request: Request<Streaming<ConsumeRequest>>,
     ) -> Result<Response<Self::ConsumeStream>, Status> {
-        let stream = consume::open(self.clone(), request.into_inner()).await?;
+        let caller = caller(&request)?.clone();
+        let stream = consume::open(self.clone(), caller, request.into_inner()).await?;
         Ok(Response::new(Box::pin(stream)))
     }
 
     async fn pull(&self, request: Request<PullRequest>) -> Result<Response<PullResponse>, Status> {
-        pull::pull(self, request.into_inner()).await.map(Response::new)
+        let caller = caller(&request)?.clone();
+        pull::pull(self, &caller, request.into_inner()).await.map(Response::new)
     }
 
     async fn settle(
         &self,
         request: Request<SettleRequest>,
     ) -> Result<Response<SettleResponse>, Status> {
+        let caller = caller(&request)?.clone();
+        caller.authorize_somewhere(Right::Consume)?;
         let settlements = request.into_inner().settlements;
         if settlements.is_empty() || settlements.len() > MAX_ACTIONS {
             return Err(problem::invalid("settlements", "give 1 to 1,000 settlements"));
         }
-        let results = settle::settle(&self.store, &self.metrics, settlements).await;
+        let results = settle::settle(&self.store, &self.metrics, &caller, settlements).await;
         Ok(Response::new(SettleResponse { results }))
     }
 }
@@ -144,7 +154,7 @@ fn lease(wire: Option<prost_types::Duration>) -> Result<Duration, Status> {
     match wire {
         None => Ok(DEFAULT_LEASE),
         Some(wire) => duration(wire, SHORTEST_LEASE..=LONGEST_LEASE)
-            .map_err(|message| problem::invalid("lease", &message)),
+            .map_err(|message| problem::invalid("lease", message)),
     }
 }
 

@@ -7,6 +7,7 @@ use std::{
 
 use segment_source_core::source::DestinationId;
 use segment_source_proto::queue::v1::{PullRequest, PullResponse};
+use segment_source_rpc::{Caller, Permit};
 use segment_source_store::{Millis, Taken};
 use tokio::{
     sync::watch,
@@ -26,9 +27,10 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 pub(super) async fn pull(
     service: &QueueService,
+    caller: &Caller,
     request: PullRequest,
 ) -> Result<PullResponse, Status> {
-    let queue = service.resolve(request.queue)?;
+    let (queue, permit) = service.resolve(caller, request.queue)?;
     let lease = lease(request.lease)?;
     check_consumer(&request.consumer)?;
     let max = usize::try_from(request.max_actions.max(1)).unwrap_or(usize::MAX);
@@ -38,10 +40,10 @@ pub(super) async fn pull(
     let wait = match request.wait {
         None => Duration::ZERO,
         Some(wait) => duration(wait, Duration::ZERO..=LONGEST_WAIT)
-            .map_err(|message| problem::invalid("wait", &message))?,
+            .map_err(|message| problem::invalid("wait", message))?,
     };
     let deadline = Instant::now() + wait;
-    let mut source = Take::new(service.clone(), queue, lease);
+    let mut source = Take::new(service.clone(), permit, queue, lease);
     loop {
         let (taken, wake) = source.take(max).await?;
         if !taken.leases.is_empty() || Instant::now() >= deadline {
@@ -59,6 +61,7 @@ pub(super) async fn pull(
 /// Takes from one queue, and knows when it is worth trying again.
 pub(super) struct Take {
     service: QueueService,
+    permit: Permit,
     queue: DestinationId,
     lease: Duration,
     configuration: watch::Receiver<Arc<Queues>>,
@@ -71,14 +74,25 @@ pub(super) struct Wake {
 }
 
 impl Take {
-    pub(super) fn new(service: QueueService, queue: DestinationId, lease: Duration) -> Self {
+    pub(super) fn new(
+        service: QueueService,
+        permit: Permit,
+        queue: DestinationId,
+        lease: Duration,
+    ) -> Self {
         let configuration = service.queues.clone();
-        Self { service, queue, lease, configuration }
+        Self { service, permit, queue, lease, configuration }
+    }
+
+    /// Permission to take, which may end while others wait.
+    pub(super) fn permit(&self) -> &Permit {
+        &self.permit
     }
 
     /// Takes up to `max` actions. The wake-up is armed before looking, so nothing that becomes
     /// ready in between is missed.
     pub(super) async fn take(&mut self, max: usize) -> Result<(Taken, Wake), Status> {
+        self.permit.check()?;
         self.configuration.mark_unchanged();
         let ready = self.service.store.ready(&self.queue);
         let taken = match self.service.state(&self.queue) {
@@ -93,16 +107,19 @@ impl Take {
         Ok((taken, Wake { ready, due: Instant::now() + due }))
     }
 
-    /// Resolves with the error of a process that shuts down, and not before.
-    pub(super) async fn drained(&self) -> Result<(), Status> {
-        self.service.shutdown.cancelled().await;
-        Err(problem::draining())
+    /// Resolves with the error of a process that shuts down or a caller that may not take any more,
+    /// and not before.
+    pub(super) async fn over(&mut self) -> Result<(), Status> {
+        tokio::select! {
+            () = self.service.shutdown.cancelled() => Err(problem::draining()),
+            status = self.permit.revoked() => Err(status),
+        }
     }
 
     /// Waits until taking again may find something.
     ///
     /// # Errors
-    /// When the process is shutting down.
+    /// When the process is shutting down, or the caller may not take any more.
     pub(super) async fn wait(&mut self, wake: Wake) -> Result<(), Status> {
         tokio::select! {
             () = wake.ready => Ok(()),
@@ -110,6 +127,7 @@ impl Take {
             // An error means that the configuration's owner is gone: the process is ending.
             changed = self.configuration.changed() => changed.map_err(|_| problem::draining()),
             () = self.service.shutdown.cancelled() => Err(problem::draining()),
+            status = self.permit.revoked() => Err(status),
         }
     }
 }

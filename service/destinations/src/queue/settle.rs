@@ -6,6 +6,7 @@ use prost_types::Timestamp;
 use segment_source_proto::queue::v1::{
     self as wire, SettlementResult, settlement::Outcome as WireOutcome, settlement_result::Status,
 };
+use segment_source_rpc::{Caller, Right};
 use segment_source_store::{LeaseToken, Reason, Settled, Settlement, embedded::Store};
 
 use super::{
@@ -18,19 +19,28 @@ use super::{
 const LONGEST_DELAY: Duration = Duration::from_hours(7 * 24);
 const LONGEST_REASON: usize = 1_024;
 
-/// Settles all that can be settled, durably, and says for each what came of it, in order.
+/// Settles all that can be settled, durably, and says for each what came of it, in order. A lease
+/// of a source that the caller may not consume from is answered as one that is over.
 pub(super) async fn settle(
     store: &Store,
     metrics: &Metrics,
+    caller: &Caller,
     settlements: Vec<wire::Settlement>,
 ) -> Vec<SettlementResult> {
     let mut good = Vec::with_capacity(settlements.len());
     let mut parsed = Vec::with_capacity(settlements.len());
     for settlement in settlements {
         let token = settlement.token.clone();
-        let result = parse(settlement);
-        parsed.push((token, result.as_ref().map(|(_, s)| outcome(s)).map_err(Clone::clone)));
-        good.extend(result.ok());
+        let settlement = match parse(settlement) {
+            Ok((token, settlement)) => {
+                let may = caller.authorize_hash(Right::Consume, token.source()).is_ok();
+                let known = may.then(|| outcome(&settlement));
+                good.extend(may.then_some((token, settlement)));
+                Ok(known)
+            }
+            Err(message) => Err(message),
+        };
+        parsed.push((token, settlement));
     }
     let mut settled = match good.is_empty() {
         true => Ok(Vec::new().into_iter()),
@@ -39,10 +49,11 @@ pub(super) async fn settle(
     let results = parsed.into_iter().map(|(token, parsed)| {
         let (status, message, expires, counted) = match (parsed, &mut settled) {
             (Err(message), _) => (Status::Invalid, message, None, Outcome::Invalid),
-            (Ok(_), Err(error)) => {
+            (Ok(None), _) => lost(),
+            (Ok(Some(_)), Err(error)) => {
                 (Status::Unavailable, error.to_string(), None, Outcome::Unavailable)
             }
-            (Ok(outcome), Ok(settled)) => answer(outcome, settled.next()),
+            (Ok(Some(outcome)), Ok(settled)) => answer(outcome, settled.next()),
         };
         metrics.settled(counted);
         SettlementResult { token, status: status.into(), message, lease_expires: expires }
@@ -59,12 +70,14 @@ fn answer(
         Some(Settled::Extended(until)) => {
             (Status::Settled, String::new(), Some(timestamp(until)), outcome)
         }
-        Some(Settled::LeaseLost) | None => {
-            let message = "this token names no open lease: it was settled before, or its time was \
-                           up and the action goes to another consumer";
-            (Status::LeaseLost, message.to_owned(), None, Outcome::LeaseLost)
-        }
+        Some(Settled::LeaseLost) | None => lost(),
     }
+}
+
+fn lost() -> (Status, String, Option<Timestamp>, Outcome) {
+    let message = "this token names no open lease that is yours: it was settled before, or its \
+                   time was up and the action goes to another consumer";
+    (Status::LeaseLost, message.to_owned(), None, Outcome::LeaseLost)
 }
 
 fn outcome(settlement: &Settlement) -> Outcome {
@@ -77,8 +90,9 @@ fn outcome(settlement: &Settlement) -> Outcome {
 }
 
 fn parse(settlement: wire::Settlement) -> Result<(LeaseToken, Settlement), String> {
-    let token = <[u8; 16]>::try_from(&settlement.token[..])
-        .map_err(|_| "token: must be the 16 bytes of a delivery's token".to_owned())?;
+    let token = settlement.token[..].try_into().map(LeaseToken);
+    let token =
+        token.map_err(|_| "token: must be the 24 bytes of a delivery's token".to_owned())?;
     let settlement = match settlement.outcome {
         Some(WireOutcome::Ack(wire::Ack {})) => Settlement::Ack,
         Some(WireOutcome::Retry(retry)) => Settlement::Retry {
@@ -95,7 +109,7 @@ fn parse(settlement: wire::Settlement) -> Result<(LeaseToken, Settlement), Strin
         ),
         None => return Err("outcome: give one of ack, retry, reject and extend".to_owned()),
     };
-    Ok((LeaseToken(token), settlement))
+    Ok((token, settlement))
 }
 
 fn reason(code: &str, mut message: String) -> Reason {
@@ -115,7 +129,7 @@ mod tests {
     fn check(token: &[u8], outcome: Option<Outcome>, expected: Result<Settlement, &str>) {
         let token = token.to_vec().into();
         let result = parse(wire::Settlement { token, outcome }).map(|(token, settlement)| {
-            assert_eq!(token, LeaseToken([7; 16]));
+            assert_eq!(token, LeaseToken([7; 24]));
             settlement
         });
         assert_eq!(result, expected.map_err(str::to_owned));
@@ -130,7 +144,7 @@ mod tests {
         let extend = |s| Some(Outcome::Extend(wire::Extend { lease: seconds(s) }));
         let reason =
             |code: &str, message: &str| Reason { code: code.into(), message: message.into() };
-        let token = [7; 16];
+        let token = [7; 24];
 
         check(&token, Some(Outcome::Ack(wire::Ack {})), Ok(Settlement::Ack));
         check(
@@ -152,9 +166,9 @@ mod tests {
         );
         check(&token, None, Err("outcome: give one of ack, retry, reject and extend"));
         check(
-            &[7; 15],
+            &[7; 16],
             Some(Outcome::Ack(wire::Ack {})),
-            Err("token: must be the 16 bytes of a delivery's token"),
+            Err("token: must be the 24 bytes of a delivery's token"),
         );
     }
 }

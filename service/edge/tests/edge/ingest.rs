@@ -9,7 +9,8 @@ use std::{
 };
 
 use segment_source_proto::ingest::v1::{
-    Submission, SubmitFailure, SubmitResult, SubmitStreamRequest, SubmitStreamResponse,
+    Submission, SubmitFailure, SubmitRequest, SubmitResponse, SubmitResult, SubmitStreamRequest,
+    SubmitStreamResponse,
     ingest_server::{Ingest, IngestServer},
     submit_failure::Reason,
     submit_result::Outcome,
@@ -192,6 +193,11 @@ impl Memory {
 
 #[tonic::async_trait]
 impl Ingest for Service {
+    /// The edge only uses the stream.
+    async fn submit(&self, _: Request<SubmitRequest>) -> Result<Response<SubmitResponse>, Status> {
+        Err(Status::unimplemented("the edge submits by the stream"))
+    }
+
     type SubmitStreamStream =
         Pin<Box<dyn Stream<Item = Result<SubmitStreamResponse, Status>> + Send>>;
 

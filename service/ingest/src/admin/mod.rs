@@ -8,12 +8,14 @@ mod tail;
 
 use std::{pin::Pin, sync::Arc};
 
+use segment_source_core::source::SourceId;
 use segment_source_proto::admin::v1::{
     GetEventRequest, GetEventResponse, ListEventsRequest, ListEventsResponse, ListSourcesRequest,
     ListSourcesResponse, RehearseRequest, RehearseResponse, SourceSummary, TailEventsRequest,
     TailEventsResponse,
     admin_server::{Admin, AdminServer},
 };
+use segment_source_rpc::{Caller, Permit, Right, caller, problem};
 use segment_source_store::embedded::Store;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -56,10 +58,19 @@ impl Admin for AdminService {
 
     async fn list_sources(
         &self,
-        _: Request<ListSourcesRequest>,
+        request: Request<ListSourcesRequest>,
     ) -> Result<Response<ListSourcesResponse>, Status> {
+        let caller = caller(&request)?;
+        let sees = |source: &SourceId| {
+            let rights = [Right::Read, Right::Operate];
+            rights.into_iter().any(|right| caller.authorize(right, source).is_ok())
+        };
+        if let Caller::Edge = caller {
+            caller.authorize_somewhere(Right::Read)?;
+        }
         let sources = self.sources.borrow().clone();
-        let mut sources: Vec<&Arc<Source>> = sources.sources.values().collect();
+        let mut sources: Vec<&Arc<Source>> =
+            sources.sources.values().filter(|source| sees(source.id())).collect();
         sources.sort_by_key(|source| source.id());
         let sources = sources.into_iter().map(|source| summary(source)).collect();
         Ok(Response::new(ListSourcesResponse { sources }))
@@ -69,9 +80,12 @@ impl Admin for AdminService {
         &self,
         request: Request<ListEventsRequest>,
     ) -> Result<Response<Self::ListEventsStream>, Status> {
+        let caller = caller(&request)?.clone();
         let search = request::Search::parse(request.into_inner())?;
+        let permit = Permit::on(&caller, Right::Read, search.range.source.clone())?;
         let configured = self.sources.borrow().sources.contains_key(&search.range.source);
-        let scan = scan::Scan::new(self.store.clone(), search, configured, self.draining.clone());
+        let (store, draining) = (self.store.clone(), self.draining.clone());
+        let scan = scan::Scan::new(store, permit, search, configured, draining);
         Ok(Response::new(Box::pin(scan.answers())))
     }
 
@@ -79,9 +93,13 @@ impl Admin for AdminService {
         &self,
         request: Request<GetEventRequest>,
     ) -> Result<Response<GetEventResponse>, Status> {
+        let caller = caller(&request)?.clone();
         let id = request::event_id("event_id", &request.into_inner().event_id)?;
+        caller.authorize_hash(Right::Read, id.source)?;
         let entry = self.store.event(id).await.map_err(|error| status::store(&error))?;
         let entry = entry.ok_or_else(|| status::no_such_event(&id.to_string()))?;
+        // The hash in an id is short; the name is what was granted.
+        caller.authorize(Right::Read, &entry.source)?;
         Ok(Response::new(present::event(entry)))
     }
 
@@ -89,11 +107,13 @@ impl Admin for AdminService {
         &self,
         request: Request<TailEventsRequest>,
     ) -> Result<Response<Self::TailEventsStream>, Status> {
+        let caller = caller(&request)?.clone();
         let request = request.into_inner();
         let source = request::source(&request.namespace, &request.name)?;
+        let permit = Permit::on(&caller, Right::Read, source.clone())?;
         let configured = self.sources.borrow().sources.contains_key(&source);
-        let store = self.store.clone();
-        let tail = tail::Tail::start(store, source, configured, self.draining.clone()).await?;
+        let (store, draining) = (self.store.clone(), self.draining.clone());
+        let tail = tail::Tail::start(store, permit, source, configured, draining).await?;
         Ok(Response::new(Box::pin(tail.answers())))
     }
 
@@ -101,8 +121,10 @@ impl Admin for AdminService {
         &self,
         request: Request<RehearseRequest>,
     ) -> Result<Response<RehearseResponse>, Status> {
+        let caller = caller(&request)?.clone();
         let request = request.into_inner();
         let id = request::source(&request.namespace, &request.name)?;
+        caller.authorize(Right::Read, &id)?;
         let source = self.sources.borrow().sources.get(&id).cloned();
         let source = source.ok_or_else(|| status::no_such_source(&id))?;
         let headers: Vec<(String, String)> =
@@ -110,7 +132,7 @@ impl Admin for AdminService {
         let rehearsal =
             tokio::task::spawn_blocking(move || rehearse(&source, request.body, &headers));
         let rehearsed = rehearsal.await;
-        rehearsed.map(Response::new).map_err(|_| status::internal("the rehearsal did not end"))
+        rehearsed.map(Response::new).map_err(|_| problem::internal("the rehearsal did not end"))
     }
 }
 

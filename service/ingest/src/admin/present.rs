@@ -111,6 +111,7 @@ fn verdict(verdict: Verdict) -> wire::Verdict {
         Verdict::ObservedMissing => wire::Verdict::ObservedMissing,
         Verdict::ObservedMismatch => wire::Verdict::ObservedMismatch,
         Verdict::ObservedNoSecret => wire::Verdict::ObservedNoSecret,
+        Verdict::Internal => wire::Verdict::Internal,
     }
 }
 

@@ -6,11 +6,11 @@ use segment_source_core::{
     source::{SourceId, is_label},
 };
 use segment_source_proto::admin::v1::{EventFilter, ListEventsRequest, Outcome};
+use segment_source_rpc::problem::invalid;
 use segment_source_store::{LogEntry, LogRange, Millis};
 use tonic::Status;
 
 use super::present::outcome;
-use crate::status::invalid;
 
 const DEFAULT_LIMIT: u32 = 50;
 const MAX_LIMIT: u32 = 1_000;

@@ -12,6 +12,7 @@ use segment_source_core::event::EventId;
 use segment_source_proto::admin::v1::{
     ListEventsResponse, Progress, list_events_response::Response,
 };
+use segment_source_rpc::{Permit, problem};
 use segment_source_store::{LogEntry, embedded::Store};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -32,6 +33,7 @@ const QUIET_TIME: Duration = Duration::from_millis(500);
 
 pub(super) struct Scan {
     store: Store,
+    permit: Permit,
     search: Search,
     configured: bool,
     draining: CancellationToken,
@@ -46,13 +48,14 @@ impl Scan {
     /// `configured`: whether a log without entries is a source's at all.
     pub(super) fn new(
         store: Store,
+        permit: Permit,
         search: Search,
         configured: bool,
         draining: CancellationToken,
     ) -> Self {
         let told = (Instant::now(), 0);
         let page = VecDeque::new();
-        Self { store, search, configured, draining, page, scanned: 0, reached: None, told }
+        Self { store, permit, search, configured, draining, page, scanned: 0, reached: None, told }
     }
 
     pub(super) fn answers(
@@ -102,11 +105,12 @@ impl Scan {
 
     /// The log's next page; whether there was one.
     async fn read_page(&mut self) -> Result<bool, Status> {
+        self.permit.check()?;
         let mut range = self.search.range.clone();
         range.before = self.reached.or(range.before);
         let page = tokio::select! {
             page = self.store.read_log(range, PAGE) => page.map_err(|e| status::store(&e))?,
-            () = self.draining.cancelled() => return Err(status::draining()),
+            () = self.draining.cancelled() => return Err(problem::draining()),
         };
         self.page = page.into();
         Ok(!self.page.is_empty())

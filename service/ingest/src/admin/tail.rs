@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use futures_util::stream::unfold;
 use segment_source_core::{event::EventId, source::SourceId};
 use segment_source_proto::admin::v1::TailEventsResponse;
+use segment_source_rpc::{Permit, problem};
 use segment_source_store::{LogEntry, LogRange, embedded::Store};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -18,6 +19,7 @@ const PAGE: usize = 100;
 
 pub(super) struct Tail {
     store: Store,
+    permit: Permit,
     source: SourceId,
     /// The entry last seen.
     after: EventId,
@@ -30,6 +32,7 @@ impl Tail {
     /// entries is a source's at all.
     pub(super) async fn start(
         store: Store,
+        permit: Permit,
         source: SourceId,
         configured: bool,
         draining: CancellationToken,
@@ -41,7 +44,7 @@ impl Tail {
             None if configured => EventId { millis: 0, sequence: 0, source: source.hash() },
             None => return Err(status::no_such_source(&source)),
         };
-        Ok(Self { store, source, after, draining, page: VecDeque::new() })
+        Ok(Self { store, permit, source, after, draining, page: VecDeque::new() })
     }
 
     pub(super) fn answers(
@@ -61,13 +64,15 @@ impl Tail {
 
     async fn next(&mut self) -> Result<LogEntry, Status> {
         loop {
+            self.permit.check()?;
             if let Some(entry) = self.page.pop_front() {
                 self.after = entry.id;
                 return Ok(entry);
             }
             let page = tokio::select! {
                 page = self.store.next_events(&self.source, Some(self.after), PAGE) => page,
-                () = self.draining.cancelled() => return Err(status::draining()),
+                () = self.draining.cancelled() => return Err(problem::draining()),
+                status = self.permit.revoked() => return Err(status),
             };
             self.page = page.map_err(|error| status::store(&error))?.into();
         }

@@ -1,19 +1,36 @@
-//! From a batch on the wire to events for the store: checks, then description. Pure.
+//! From a batch on the wire to events for the store: checks, then description. Pure, but for
+//! the receipts it makes for clients that sent none.
 
 use std::sync::Arc;
 
 use segment_source_core::{
-    event::{Event, Verdict, Verification},
+    event::{Event, HEADERS_NOT_KEPT, Verdict, Verification},
     source::SourceId,
 };
 use segment_source_proto::{event::v1 as wire, ingest::v1::Submission};
+use segment_source_rpc::{Caller, Right};
 use segment_source_store::{NewEvent, Receipt};
+use tonic::Status;
 
 use super::answer::Place;
 use crate::{Source, Sources};
 
 /// So many submissions may come in one batch.
 pub(super) const MAX_SUBMISSIONS: usize = 256;
+
+/// The largest event, in bytes; webhooks are held to the same by the edge.
+const MAX_BODY: usize = 16 << 20;
+
+/// Why a batch is not taken, as a whole.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// A field of it breaks a rule.
+    Invalid { field: String, rule: String },
+    /// The caller may not submit to a source of it.
+    Denied { field: String, status: Status },
+    /// One came without a receipt, and none can be made now.
+    NoReceipt,
+}
 
 /// A batch that keeps the rules, ready for the store.
 #[derive(Debug)]
@@ -39,35 +56,59 @@ struct CheckedSubmission {
 }
 
 impl Checked {
-    /// Holds a batch against the rules of the protocol and looks its sources up, each once.
+    /// Holds a batch against the rules of the protocol and the caller's rights, and looks its
+    /// sources up, each once.
     ///
     /// # Errors
     /// Says which submission breaks which rule.
-    pub(super) fn new(submissions: Vec<Submission>, sources: &Sources) -> Result<Self, String> {
+    pub(super) fn new(
+        submissions: Vec<Submission>,
+        sources: &Sources,
+        caller: &Caller,
+    ) -> Result<Self, Refused> {
         if submissions.len() > MAX_SUBMISSIONS {
-            let count = submissions.len();
-            return Err(format!("{count} submissions, {MAX_SUBMISSIONS} may come in one batch"));
+            let rule = format!("{}, {MAX_SUBMISSIONS} may come in one batch", submissions.len());
+            return Err(Refused::Invalid { field: "submissions".to_owned(), rule });
         }
         let mut known: Vec<(SourceId, Option<Arc<Source>>)> = Vec::new();
         let mut checked = Vec::with_capacity(submissions.len());
-        for (index, submission) in submissions.into_iter().enumerate() {
-            let broken = |rule: String| format!("submissions[{index}]: {rule}");
+        for (index, mut submission) in submissions.into_iter().enumerate() {
+            let broken = |(field, rule): Rule| Refused::Invalid {
+                field: format!("submissions[{index}].{field}"),
+                rule,
+            };
             // The newest first: batches are mostly of one source.
             let found = known.iter().rev().find(|(id, _)| is(id, &submission)).cloned();
             let (source, configuration) = match found {
                 Some(found) => found,
                 None => {
                     let id = SourceId::new(&submission.namespace, &submission.name)
-                        .map_err(|error| broken(error.to_string()))?;
+                        .map_err(|error| broken(("name", error.to_string())))?;
+                    caller.authorize(Right::Submit, &id).map_err(|status| Refused::Denied {
+                        field: format!("submissions[{index}]"),
+                        status,
+                    })?;
                     let source = sources.sources.get(&id).cloned();
                     known.push((id.clone(), source.clone()));
                     (id, source)
                 }
             };
-            let receipt = Receipt(submission.receipt.as_ref().try_into().map_err(|_| {
-                broken(format!("a receipt has 16 bytes, not {}", submission.receipt.len()))
-            })?);
-            let verification = verification(&submission).map_err(broken)?;
+            let internal = match caller {
+                Caller::Edge => false,
+                Caller::Local => submission.verdict == 0,
+                Caller::Platform(_) | Caller::Client(_) => true,
+            };
+            let verification = match internal {
+                true => vouched(&mut submission),
+                false => verification(&submission),
+            };
+            let verification = verification.map_err(broken)?;
+            let receipt = match submission.receipt.as_ref() {
+                [] if internal => new_receipt()?,
+                bytes => Receipt(bytes.try_into().map_err(|_| {
+                    broken(("receipt", format!("has 16 bytes, not {}", bytes.len())))
+                })?),
+            };
             checked.push(CheckedSubmission {
                 source,
                 configuration,
@@ -131,16 +172,50 @@ fn is(id: &SourceId, submission: &Submission) -> bool {
     id.namespace() == submission.namespace && id.name() == submission.name
 }
 
+fn new_receipt() -> Result<Receipt, Refused> {
+    let mut receipt = [0; 16];
+    getrandom::fill(&mut receipt).map_err(|_| Refused::NoReceipt)?;
+    Ok(Receipt(receipt))
+}
+
+/// A field of a submission, and the rule it breaks.
+type Rule = (&'static str, String);
+
+/// An internal client vouches for its event and claims nothing else. Its headers become what an
+/// edge would have kept.
+fn vouched(submission: &mut Submission) -> Result<Verification, Rule> {
+    let claims = [
+        ("verdict", submission.verdict != 0),
+        ("covered", submission.covered),
+        ("element", submission.element != 0),
+    ];
+    if let Some((field, _)) = claims.into_iter().find(|(_, claimed)| *claimed) {
+        return Err((field, "is the edge's to say; leave it unset".to_owned()));
+    }
+    if submission.body.len() > MAX_BODY {
+        let length = submission.body.len();
+        return Err(("body", format!("has {length} bytes, {MAX_BODY} may come")));
+    }
+    for header in &mut submission.headers {
+        header.name.make_ascii_lowercase();
+    }
+    submission.headers.retain(|header| !HEADERS_NOT_KEPT.contains(&header.name.as_str()));
+    Ok(Verdict::Internal.of_element(0))
+}
+
 /// The edge's claim is believed as long as it does not contradict itself.
-fn verification(submission: &Submission) -> Result<Verification, String> {
+fn verification(submission: &Submission) -> Result<Verification, Rule> {
     let verdict = match submission.verdict() {
         wire::Verdict::VerifiedBody => Verdict::VerifiedBody,
         wire::Verdict::VerifiedFirstElement => Verdict::VerifiedFirstElement,
         wire::Verdict::ObservedMissing => Verdict::ObservedMissing,
         wire::Verdict::ObservedMismatch => Verdict::ObservedMismatch,
         wire::Verdict::ObservedNoSecret => Verdict::ObservedNoSecret,
+        wire::Verdict::Internal => {
+            return Err(("verdict", "is made here, of events that clients submit".to_owned()));
+        }
         wire::Verdict::Unspecified => {
-            return Err(format!("verdict {} is unknown here", submission.verdict));
+            return Err(("verdict", format!("{} is unknown here", submission.verdict)));
         }
     };
     let element = usize::try_from(submission.element).unwrap_or(usize::MAX);
@@ -149,6 +224,7 @@ fn verification(submission: &Submission) -> Result<Verification, String> {
         Ok(verification)
     } else {
         let (claimed, element) = (submission.covered, submission.element);
-        Err(format!("covered is {claimed}, which {verdict:?} of element {element} rules out"))
+        let rule = format!("is {claimed}, which {verdict:?} of element {element} rules out");
+        Err(("covered", rule))
     }
 }

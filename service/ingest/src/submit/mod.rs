@@ -1,18 +1,21 @@
-//! Takes verified events over gRPC and makes them durable. [`batch`] checks and describes one
-//! batch (pure), [`stream`] keeps the batches of one stream in order while several wait for their
-//! commit, [`answer`] says what became of them.
+//! Takes events over gRPC, from the edge and from internal clients, and makes them durable.
+//! [`batch`] checks and describes one batch, [`stream`] keeps the batches of one stream in order
+//! while several wait for their commit, [`once`] is a batch as a call of its own, [`answer`] says
+//! what became of them.
 
 mod answer;
 mod batch;
+mod once;
 mod stream;
 
 use std::{pin::Pin, sync::Arc};
 
 use prometheus_client::registry::Registry;
 use segment_source_proto::ingest::v1::{
-    SubmitStreamRequest, SubmitStreamResponse,
+    SubmitRequest, SubmitResponse, SubmitStreamRequest, SubmitStreamResponse,
     ingest_server::{Ingest, IngestServer},
 };
+use segment_source_rpc::{Permit, Right, caller};
 use segment_source_store::embedded::Store;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -65,7 +68,17 @@ impl Ingest for IngestService {
         &self,
         requests: Request<Streaming<SubmitStreamRequest>>,
     ) -> Result<Response<Self::SubmitStreamStream>, Status> {
-        let stream = SubmitStream::new(self.context.clone(), requests.into_inner());
+        let permit = Permit::somewhere(caller(&requests)?, Right::Submit)?;
+        let stream = SubmitStream::new(self.context.clone(), permit, requests.into_inner());
         Ok(Response::new(Box::pin(stream.answers())))
+    }
+
+    async fn submit(
+        &self,
+        request: Request<SubmitRequest>,
+    ) -> Result<Response<SubmitResponse>, Status> {
+        let caller = caller(&request)?.clone();
+        caller.authorize_somewhere(Right::Submit)?;
+        once::submit(&self.context, &caller, request.into_inner()).await.map(Response::new)
     }
 }

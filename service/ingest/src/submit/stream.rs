@@ -20,6 +20,7 @@ use futures_util::{
 use segment_source_proto::ingest::v1::{
     SubmitStreamRequest, SubmitStreamResponse, submit_failure::Reason,
 };
+use segment_source_rpc::Permit;
 use tokio::task::JoinHandle;
 use tonic::{Status, Streaming};
 
@@ -33,12 +34,14 @@ const IN_FLIGHT: usize = 16;
 
 /// Batches with more bytes than this are described on a blocking thread, so that this connection's
 /// task keeps answering.
-const DESCRIBED_INLINE: usize = 1 << 20;
+pub(super) const DESCRIBED_INLINE: usize = 1 << 20;
 
 type Answer = Pin<Box<dyn Future<Output = SubmitStreamResponse> + Send>>;
 
 pub(super) struct SubmitStream {
     context: Arc<Context>,
+    /// To submit to some source; which one is checked of every batch.
+    permit: Permit,
     requests: Streaming<SubmitStreamRequest>,
     /// The client has said all it wanted to say.
     half_closed: bool,
@@ -59,9 +62,14 @@ enum Step {
 }
 
 impl SubmitStream {
-    pub(super) fn new(context: Arc<Context>, requests: Streaming<SubmitStreamRequest>) -> Self {
+    pub(super) fn new(
+        context: Arc<Context>,
+        permit: Permit,
+        requests: Streaming<SubmitStreamRequest>,
+    ) -> Self {
         Self {
             context,
+            permit,
             requests,
             half_closed: false,
             describing: None,
@@ -70,7 +78,7 @@ impl SubmitStream {
     }
 
     /// One answer for each batch, until the client has closed its side and all are given, the
-    /// client is gone, or the process drains.
+    /// client is gone or may not submit any more, or the process drains.
     pub(super) fn answers(
         self,
     ) -> impl futures_core::Stream<Item = Result<SubmitStreamResponse, Status>> + Send {
@@ -100,7 +108,7 @@ impl SubmitStream {
                 }
                 Step::Request(request) => {
                     if let Some(refused) = self.take(request).await {
-                        return Some(Ok(refused));
+                        return Some(refused);
                     }
                 }
                 Step::HalfClosed => self.half_closed = true,
@@ -134,6 +142,7 @@ impl SubmitStream {
                 self.describing = None;
                 Step::Described(sequence, batch)
             }
+            status = self.permit.revoked() => Step::Failed(status),
             message = self.requests.message(), if open => match message {
                 Ok(Some(request)) => Step::Request(request),
                 Ok(None) => Step::HalfClosed,
@@ -145,15 +154,19 @@ impl SubmitStream {
     }
 
     /// Checks a batch, describes it, and gives it its place; or answers why not.
-    async fn take(&mut self, request: SubmitStreamRequest) -> Option<SubmitStreamResponse> {
+    async fn take(
+        &mut self,
+        request: SubmitStreamRequest,
+    ) -> Option<Result<SubmitStreamResponse, Status>> {
         let sequence = request.sequence;
         self.context.metrics.batch(request.submissions.len());
         let sources = self.context.sources.borrow().clone();
-        let checked = match Checked::new(request.submissions, &sources) {
+        let checked = Checked::new(request.submissions, &sources, self.permit.caller());
+        let checked = match checked {
             Ok(checked) => checked,
-            Err(rule) => {
+            Err(refused) => {
                 let metrics = &self.context.metrics;
-                return Some(answer::failure(metrics, sequence, Reason::Invalid, rule));
+                return Some(answer::refused_on_stream(metrics, sequence, refused));
             }
         };
         if checked.bytes() > DESCRIBED_INLINE {

@@ -1,6 +1,7 @@
 //! Tests of the services as their clients see them: gRPC over a real socket, a real store in a
 //! folder of its own.
 
+mod access;
 mod admin;
 mod plan;
 mod submit;
@@ -26,6 +27,7 @@ use segment_source_proto::{
         Submission, SubmitStreamRequest, SubmitStreamResponse, ingest_client::IngestClient,
     },
 };
+use segment_source_rpc::{Access, Caller, Clients};
 use segment_source_store::{
     Leased,
     embedded::{Options, Store},
@@ -39,7 +41,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tonic::{
-    Streaming,
+    Request, Streaming,
+    service::interceptor::InterceptorLayer,
     transport::{Channel, Endpoint, Server, server::TcpIncoming},
 };
 
@@ -53,6 +56,8 @@ pub(crate) struct Ingest {
     pub(crate) registry: Registry,
     pub(crate) ingest: IngestClient<Channel>,
     pub(crate) admin: AdminClient<Channel>,
+    /// Who is known by a token; without one, a call is the edge's or the platform's.
+    pub(crate) clients: watch::Sender<Arc<Clients>>,
     planner: Option<(JoinHandle<()>, CancellationToken)>,
     server: JoinHandle<Result<(), tonic::transport::Error>>,
     _folder: TempDir,
@@ -72,7 +77,18 @@ impl Ingest {
         let admin = AdminService::new(store.clone(), receiver, draining.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
+        let (clients, seen) = watch::channel(Arc::default());
+        let access = Access::new(seen, watch::channel(None).1);
+        let identify = move |mut request: Request<()>| {
+            let caller = match request.metadata().get("authorization") {
+                Some(token) => access.caller(token.as_bytes()),
+                None => Some(Caller::Local),
+            };
+            request.extensions_mut().insert(caller.expect("a known token"));
+            Ok(request)
+        };
         let server = Server::builder()
+            .layer(InterceptorLayer::new(identify))
             .add_service(ingest.into_server())
             .add_service(admin.into_server())
             .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)));
@@ -85,6 +101,7 @@ impl Ingest {
             registry,
             ingest: IngestClient::new(channel.clone()),
             admin: AdminClient::new(channel).max_decoding_message_size(MAX_MESSAGE),
+            clients,
             planner: None,
             server,
             _folder: folder,

@@ -83,12 +83,12 @@ async fn a_batch_that_breaks_the_rules_is_refused_and_the_stream_goes_on() {
     let mut short = identify(2);
     short.receipt = short.receipt.slice(1..);
     let answer = stream.submit(vec![identify(1), short]).await;
-    let expected = "submissions[1]: a receipt has 16 bytes, not 15";
+    let expected = "submissions[1].receipt: has 16 bytes, not 15";
     assert_eq!(refusal(&answer), (Reason::Invalid, expected));
 
     let many = (0..257).map(identify).collect();
     let answer = stream.submit(many).await;
-    let expected = "257 submissions, 256 may come in one batch";
+    let expected = "submissions: 257, 256 may come in one batch";
     assert_eq!(refusal(&answer), (Reason::Invalid, expected));
 
     let changes: [fn(&mut Submission); 4] = [

@@ -20,10 +20,13 @@ use tokio::{sync::watch, time::timeout};
 
 use self::{folder::Folder, story::Story};
 use super::print;
-use segment_source_runtime::{net::Address, signals::Signals};
+use segment_source_runtime::{
+    net::{Address, host_name},
+    signals::Signals,
+};
 
 use crate::{
-    args::{Output, Role, Serve},
+    args::{Output, Role, Serve, Source},
     serve::{self, Addresses},
 };
 
@@ -73,14 +76,16 @@ pub(super) async fn run(args: Args, output: Output) -> anyhow::Result<ExitCode> 
     let folder = Folder::prepare(&args.dir)?;
     let mut running = serve::start(&Serve {
         role: Role::All,
-        config: folder.sources(),
+        config: Source::Folder(folder.sources()),
         store: folder.store(),
         cache: None,
         http: args.http,
         grpc: args.grpc,
         admin: args.admin,
         ingest: None,
-        insecure_plaintext: false,
+        tls: None,
+        platform_token: None,
+        replica: host_name(),
         drain: Duration::from_secs(25),
     })
     .await?;

@@ -20,7 +20,7 @@ use self::{
     file::FileState,
     source::{Good, Secrets},
 };
-use super::{Finding, REMOVED_FOR, Severity, Snapshot, State, files::Listing, memory::Known};
+use super::{Finding, Severity, Snapshot, State, files::Listing, memory::Known};
 
 /// Values of one Secret by key.
 type SecretData = BTreeMap<String, Vec<u8>>;
@@ -228,19 +228,13 @@ impl Keeper {
     }
 
     fn note_removals(&mut self, now: Millis) {
-        let synced = self.synced();
-        let known = &mut self.known;
-        if synced {
-            let gone = known.present.iter().filter(|id| !self.sources.contains_key(*id));
-            known.removed.extend(gone.map(|id| (id.clone(), now)));
-            known.present.retain(|id| self.sources.contains_key(id));
+        if self.synced() {
+            self.known.only(|id| self.sources.contains_key(id), now);
         }
-        known.present.extend(self.sources.keys().cloned());
-        known.removed.retain(|id, at| {
-            // A clock that steps back does not make it longer.
-            *at = now.min(*at);
-            !self.sources.contains_key(id) && now - *at < REMOVED_FOR
-        });
+        for id in self.sources.keys() {
+            self.known.appear(id);
+        }
+        self.known.forget(now);
     }
 
     /// Whether nothing can exist that is not known.
@@ -252,6 +246,7 @@ impl Keeper {
         let removed = self.known.removed.keys().map(|id| (id.clone(), State::RecentlyRemoved));
         let held = self.sources.iter().map(|(id, held)| (id.clone(), held.state()));
         Snapshot {
+            version: 0,
             read: self.listed,
             synced: self.synced(),
             sources: removed.chain(held).collect(),

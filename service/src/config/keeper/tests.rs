@@ -122,6 +122,18 @@ fn a_source_that_was_never_right_is_not_loaded() {
 }
 
 #[test]
+fn what_the_schema_and_the_compiler_refuse_is_told_once() {
+    let mut folder = Folder::new();
+    folder.write("a.yaml", bad("web").replace("- name: m", "- name: M"));
+    let findings = folder.check(true, &[("web", "not loaded")]);
+    let reason = "(the source answers 503 until it is right)";
+    let name = "spec.mappings[0].name: must be 1 to 63 lower-case letters, digits and `-`, starting \
+                and ending with a letter or digit";
+    let said = [name, BAD].map(|it| format!("a.yaml, prod/web: {it} {reason}"));
+    assert_eq!(findings, said);
+}
+
+#[test]
 fn a_file_that_cannot_be_read_keeps_everything_it_said() {
     let mut folder = Folder::new();
     folder.write("a.yaml", source("web", "t") + "---\n" + &source("app", "t") + &secret("one"));

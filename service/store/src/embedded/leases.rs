@@ -43,7 +43,7 @@ pub(super) struct Given {
 #[derive(Default)]
 pub(super) struct Leases {
     open: HashMap<LeaseToken, Lease>,
-    expiries: BTreeSet<(Millis, [u8; 16])>,
+    expiries: BTreeSet<(Millis, [u8; 24])>,
     queues: HashMap<QueueKey, Given>,
 }
 

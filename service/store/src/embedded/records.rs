@@ -328,6 +328,7 @@ fn verdict_number(verdict: Verdict) -> u32 {
         Verdict::ObservedMissing => 3,
         Verdict::ObservedMismatch => 4,
         Verdict::ObservedNoSecret => 5,
+        Verdict::Internal => 6,
     }
 }
 
@@ -338,6 +339,7 @@ fn verdict(number: u32) -> Result<Verdict, Fault> {
         3 => Verdict::ObservedMissing,
         4 => Verdict::ObservedMismatch,
         5 => Verdict::ObservedNoSecret,
+        6 => Verdict::Internal,
         _ => return Err(Fault::damaged("a verdict")),
     })
 }
@@ -380,9 +382,9 @@ mod tests {
 
     #[test]
     fn every_verdict_has_its_own_number() {
-        for number in 1..=5 {
+        for number in 1..=6 {
             assert_eq!(verdict_number(verdict(number).unwrap()), number);
         }
-        assert!(verdict(6).is_err());
+        assert!(verdict(7).is_err());
     }
 }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use fjall::PersistMode;
-use segment_source_core::event::ActionId;
+use segment_source_core::{event::ActionId, source::SourceHash};
 
 use super::{
     engine::Engine,
@@ -87,7 +87,7 @@ pub(super) fn take(
         if bytes > TAKEN_BYTES && !taken.is_empty() {
             break;
         }
-        let token = new_token()?;
+        let token = new_token(action.event.source)?;
         let attempt = attempts.saturating_add(1);
         let expires = now.saturating_add(u64::try_from(lease.as_millis()).unwrap_or(Millis::MAX));
         let lease = Lease { queue, lane, seq, ready, action, size, attempt, expires };
@@ -98,9 +98,9 @@ pub(super) fn take(
     Ok((taken, next_due))
 }
 
-fn new_token() -> Result<LeaseToken, Fault> {
-    let mut token = [0; 16];
-    getrandom::fill(&mut token)
+fn new_token(source: SourceHash) -> Result<LeaseToken, Fault> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random)
         .map_err(|error| Fault::Engine(format!("the system gives no random bytes: {error}")))?;
-    Ok(LeaseToken(token))
+    Ok(LeaseToken::new(source, random))
 }

@@ -62,11 +62,16 @@ async fn a_foreign_token_settles_nothing() {
     let fixture = Fixture::new();
     fixture.planned("u", 1).await;
     let lease = fixture.take_one().await;
-    for settlement in [Settlement::Ack, reject(), retry(SECOND), Settlement::Extend(SECOND)] {
-        let settled = fixture.store.settle(vec![(LeaseToken([7; 16]), settlement)]).await;
-        assert_eq!(settled, Ok(vec![Settled::LeaseLost]));
+    assert_eq!(lease.token.source(), lease.action.event.source);
+    let mut of_another_source = lease.token;
+    of_another_source.0[0] ^= 1;
+    for token in [LeaseToken([7; 24]), of_another_source] {
+        for settlement in [Settlement::Ack, reject(), retry(SECOND), Settlement::Extend(SECOND)] {
+            let settled = fixture.store.settle(vec![(token, settlement)]).await;
+            assert_eq!(settled, Ok(vec![Settled::LeaseLost]));
+        }
+        fixture.store.release(vec![token]);
     }
-    fixture.store.release(vec![LeaseToken([7; 16])]);
     assert_eq!(fixture.status(lease.action).await, (ActionState::Leased, 1, None));
     assert_eq!(fixture.settle(&lease, Settlement::Ack).await, Settled::Done);
 }

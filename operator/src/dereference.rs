@@ -1,0 +1,154 @@
+//! The values of the Secrets that a source names. Does IO: each named Secret is read once for each
+//! of its versions. Nothing here prints a value.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fmt,
+    sync::{Arc, Mutex},
+};
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, Client};
+use segment_source_crds::SecretRef;
+
+use crate::{index::Index, lock::lock, metrics::ApiErrors, name::Name, watch::Secrets};
+
+/// The values of one Secret.
+type Data = Arc<BTreeMap<String, Vec<u8>>>;
+
+/// Reads Secrets, and keeps what it read.
+pub(crate) struct Dereference {
+    client: Client,
+    secrets: Arc<Secrets>,
+    index: Arc<Index>,
+    kept: Mutex<HashMap<Name, Kept>>,
+    errors: ApiErrors,
+}
+
+/// A Secret as it was read last.
+struct Kept {
+    version: Arc<str>,
+    data: Data,
+}
+
+/// What the Secrets of a source hold. Equal versions mean equal values.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(crate) struct Values {
+    by_secret: BTreeMap<String, Found>,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+struct Found {
+    version: Option<Arc<str>>,
+    data: Option<Data>,
+    /// It is not there any more; these are its last values.
+    gone: bool,
+}
+
+impl fmt::Debug for Values {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.by_secret.keys()).finish()
+    }
+}
+
+impl Values {
+    /// The value of a key.
+    pub(crate) fn get(&self, secret: &str, key: &str) -> Option<Vec<u8>> {
+        self.by_secret.get(secret)?.data.as_ref()?.get(key).cloned()
+    }
+
+    /// Which versions of which Secrets these are.
+    pub(crate) fn versions(&self) -> Versions {
+        let versions = self.by_secret.iter();
+        Versions(versions.map(|(name, it)| (name.clone(), (it.version.clone(), it.gone))).collect())
+    }
+
+    /// Secrets that are gone, whose last values are used.
+    pub(crate) fn gone(&self) -> impl Iterator<Item = &str> {
+        self.by_secret.iter().filter(|(_, it)| it.gone).map(|(name, _)| name.as_str())
+    }
+}
+
+/// Versions of Secrets by name, and whether they are gone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Versions(BTreeMap<String, (Option<Arc<str>>, bool)>);
+
+impl Dereference {
+    pub(crate) fn new(
+        client: Client,
+        secrets: Arc<Secrets>,
+        index: Arc<Index>,
+        errors: ApiErrors,
+    ) -> Self {
+        Self { client, secrets, index, kept: Mutex::default(), errors }
+    }
+
+    /// The values of these keys' Secrets. A Secret that is gone keeps its last values for as long
+    /// as this process lives; one that never was there has none.
+    ///
+    /// # Errors
+    /// When the API server does not answer, or does not let us read one.
+    pub(crate) async fn values(
+        &self,
+        source: &Name,
+        references: &[SecretRef],
+    ) -> Result<Values, kube::Error> {
+        let names: BTreeSet<String> = references.iter().map(|it| it.name.clone()).collect();
+        // Before looking: a Secret that changes from here on has the source looked at again.
+        self.remember(source, names.clone());
+        let mut values = Values::default();
+        for secret in names {
+            let found = self.find(&Name::new(&source.namespace, &secret)).await?;
+            values.by_secret.insert(secret, found);
+        }
+        Ok(values)
+    }
+
+    /// The source is gone.
+    pub(crate) fn forget(&self, source: &Name) {
+        self.remember(source, BTreeSet::new());
+    }
+
+    fn remember(&self, source: &Name, names: BTreeSet<String>) {
+        let unused = self.index.set(source, names);
+        if !unused.is_empty() {
+            let mut kept = lock(&self.kept);
+            for secret in unused {
+                kept.remove(&secret);
+            }
+        }
+    }
+
+    fn kept(&self, secret: &Name) -> Option<(Arc<str>, Data)> {
+        lock(&self.kept).get(secret).map(|it| (it.version.clone(), it.data.clone()))
+    }
+
+    async fn find(&self, secret: &Name) -> Result<Found, kube::Error> {
+        let kept = self.kept(secret);
+        let Some(version) = self.secrets.version(secret) else { return Ok(last(kept)) };
+        if let Some((kept, data)) = &kept
+            && *kept == version
+        {
+            return Ok(Found { version: Some(version), data: Some(data.clone()), gone: false });
+        }
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), &secret.namespace);
+        let read = api.get_opt(&secret.name).await;
+        let Some(read) = read.inspect_err(|_| self.errors.count("secrets"))? else {
+            return Ok(last(kept));
+        };
+        let version: Arc<str> = read.metadata.resource_version.unwrap_or_default().into();
+        let data = read.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0));
+        let data: Data = Arc::new(data.collect());
+        let entry = Kept { version: version.clone(), data: data.clone() };
+        lock(&self.kept).insert(secret.clone(), entry);
+        Ok(Found { version: Some(version), data: Some(data), gone: false })
+    }
+}
+
+/// What is left of a Secret that is not there.
+fn last(kept: Option<(Arc<str>, Data)>) -> Found {
+    match kept {
+        Some((version, data)) => Found { version: Some(version), data: Some(data), gone: true },
+        None => Found { version: None, data: None, gone: false },
+    }
+}

@@ -1,0 +1,114 @@
+use std::time::Duration;
+
+use tokio::time::{Instant, advance};
+
+use super::{
+    elector::{Elector, Record, Step},
+    term::Office,
+};
+
+const DURATION: Duration = Duration::from_secs(15);
+const FIRST: u64 = 3000;
+
+fn record(version: u32, holder: Option<&str>, transitions: u64) -> Record {
+    Record {
+        version: Some(version.to_string()),
+        holder: holder.map(str::to_owned),
+        transitions,
+        duration: DURATION,
+        acquired: None,
+    }
+}
+
+fn candidate() -> Elector {
+    Elector::new("b".to_owned(), DURATION)
+}
+
+#[test]
+fn a_lease_is_taken_when_there_is_none_or_it_was_given_back() {
+    let now = Instant::now();
+    let made = Record { version: None, ..record(0, Some("b"), FIRST) };
+    assert_eq!(candidate().step(now, None, FIRST), Step::Hold(made));
+    let step = candidate().step(now, Some(&record(4, None, 7)), FIRST);
+    assert_eq!(step, Step::Hold(record(4, Some("b"), 8)));
+}
+
+#[test]
+fn another_ones_lease_runs_out_when_it_was_not_seen_to_change_for_as_long_as_it_says() {
+    let (mut elector, start) = (candidate(), Instant::now());
+    let at = |seconds: u64| start + Duration::from_secs(seconds);
+    assert_eq!(elector.step(at(0), Some(&record(1, Some("a"), 3)), FIRST), Step::Wait);
+    assert_eq!(elector.step(at(14), Some(&record(1, Some("a"), 3)), FIRST), Step::Wait);
+    // It was renewed: the time begins again.
+    assert_eq!(elector.step(at(16), Some(&record(2, Some("a"), 3)), FIRST), Step::Wait);
+    assert_eq!(elector.step(at(30), Some(&record(2, Some("a"), 3)), FIRST), Step::Wait);
+    let taken = Step::Hold(record(2, Some("b"), 4));
+    assert_eq!(elector.step(at(31), Some(&record(2, Some("a"), 3)), FIRST), taken);
+}
+
+#[test]
+fn our_own_name_from_before_a_restart_is_another_ones() {
+    let (mut elector, start) = (candidate(), Instant::now());
+    let theirs = record(1, Some("b"), 3);
+    assert_eq!(elector.step(start, Some(&theirs), FIRST), Step::Wait);
+    let taken = Step::Hold(record(1, Some("b"), 4));
+    assert_eq!(elector.step(start + DURATION, Some(&theirs), FIRST), taken);
+}
+
+#[test]
+fn what_we_wrote_is_renewed_in_the_same_epoch_until_another_wrote() {
+    let (mut elector, now) = (candidate(), Instant::now());
+    elector.wrote(&record(5, Some("b"), 4));
+    let renewed = elector.step(now, Some(&record(5, Some("b"), 4)), FIRST);
+    assert_eq!(renewed, Step::Hold(record(5, Some("b"), 4)));
+    elector.wrote(&record(6, Some("b"), 4));
+    assert_eq!(elector.step(now, Some(&record(7, Some("a"), 5)), FIRST), Step::Wait);
+    assert_eq!(elector.release(), None);
+    // Not even under our own name.
+    elector.wrote(&record(8, Some("b"), 6));
+    assert_eq!(elector.step(now, Some(&record(9, Some("b"), 7)), FIRST), Step::Wait);
+}
+
+#[test]
+fn what_is_given_back_is_nobodys() {
+    let mut elector = candidate();
+    elector.wrote(&record(5, Some("b"), 4));
+    let released = Record { duration: Duration::from_secs(1), ..record(5, None, 4) };
+    assert_eq!((elector.release(), elector.release()), (Some(released), None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_term_is_over_at_its_end_without_anyone_saying_so() {
+    let (office, leadership) = Office::new();
+    assert_eq!(leadership.epoch(), None);
+    office.hold(3, Instant::now() + DURATION);
+    assert_eq!((leadership.epoch(), leadership.begun(None).await), (Some(3), 3));
+    advance(DURATION - Duration::from_millis(1)).await;
+    assert_eq!(leadership.epoch(), Some(3));
+    // Stopped and continued: nothing ran in between.
+    advance(Duration::from_millis(1)).await;
+    assert_eq!((leadership.epoch(), office.is_held()), (None, true));
+    leadership.over(3).await;
+    office.expired().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_term_that_is_renewed_goes_on() {
+    let (office, leadership) = Office::new();
+    let start = Instant::now();
+    office.hold(3, start + DURATION);
+    let over = leadership.over(3);
+    let renewals = async {
+        for _ in 0..3 {
+            advance(DURATION / 2).await;
+            office.hold(3, Instant::now() + DURATION);
+        }
+        leadership.over(3).await;
+        Instant::now()
+    };
+    let ((), end) = tokio::join!(over, renewals);
+    assert!(end >= start + DURATION * 5 / 2, "{:?}", end - start);
+    office.leave("test");
+    office.hold(4, end + DURATION);
+    assert_eq!((leadership.begun(Some(3)).await, leadership.epoch()), (4, Some(4)));
+}

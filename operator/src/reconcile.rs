@@ -1,0 +1,250 @@
+//! One look at one source: dereference, compile, publish, record, report. Whatever a look finds is
+//! computed from what there is now; it can be repeated at any time, and one source's trouble is
+//! nobody else's.
+
+use std::{sync::Arc, time::Duration};
+
+use backon::{BackoffBuilder as _, ExponentialBuilder};
+use futures_util::{StreamExt as _, stream};
+use kube::{
+    Resource as _,
+    runtime::{
+        Controller,
+        controller::{Action, Config},
+    },
+};
+use segment_source_crds::{Compiled, Problem, SegmentSource, references, status::condition};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use crate::{
+    compile::{Rejection, bounded, check, compile, sentence},
+    dereference::{Dereference, Values},
+    dirty::Dirty,
+    memory::{Finding, Memory},
+    metrics::Metrics,
+    name::Name,
+    report::{Report, Reported},
+    revision::Record,
+    status::{Facts, find, state, status},
+    table::{Held, Published, Table},
+    watch::{Source, Sources, reference},
+};
+
+/// Sources looked at at the same time.
+const CONCURRENCY: u16 = 16;
+/// Changes within this time are one.
+const DEBOUNCE: Duration = Duration::from_millis(10);
+/// A report that was too late is tried again then, should nothing else have come of it.
+const OUTDATED: Duration = Duration::from_secs(5);
+/// The shortest and the longest pause after a look that failed.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(120));
+/// So many failures in a row, and replicas wait no longer for a source of which nothing is known.
+const PATIENCE: u32 = 6;
+
+/// What a look needs.
+pub(crate) struct Reconcile {
+    pub(crate) sources: Arc<Sources>,
+    pub(crate) dereference: Arc<Dereference>,
+    pub(crate) table: Arc<Table>,
+    pub(crate) memory: Arc<Memory>,
+    pub(crate) record: Record,
+    pub(crate) report: Report,
+    pub(crate) metrics: Metrics,
+    pub(crate) public_url: Option<String>,
+}
+
+/// A look that failed; it is tried again.
+#[derive(Debug, thiserror::Error)]
+#[error("{step}: {error}")]
+pub(crate) struct Failed {
+    step: &'static str,
+    error: kube::Error,
+}
+
+fn failed(step: &'static str) -> impl Fn(kube::Error) -> Failed {
+    move |error| Failed { step, error }
+}
+
+/// Looks at every source that is marked, until `stop`; then the looks under way are finished.
+pub(crate) async fn run(reconcile: Arc<Reconcile>, dirty: Arc<Dirty>, stop: CancellationToken) {
+    let store = reconcile.sources.store();
+    let marked = dirty.stream().map(|name| reference(&name));
+    // Everything comes by way of the marks, so that it is counted once.
+    let looks = Controller::for_stream(stream::pending(), store)
+        .with_config(Config::default().concurrency(CONCURRENCY).debounce(DEBOUNCE))
+        .reconcile_on(marked)
+        .graceful_shutdown_on(stop.cancelled_owned())
+        .run(
+            |source, reconcile| async move { reconcile.timed(&source).await },
+            |source, error, reconcile| reconcile.again(&source, error),
+            reconcile,
+        );
+    looks.for_each(|_| std::future::ready(())).await;
+}
+
+impl Reconcile {
+    async fn timed(&self, source: &Source) -> Result<Action, Failed> {
+        let begun = Instant::now();
+        let name = Name::of(source.meta());
+        let looked = self.look(&name, source).await;
+        self.metrics.reconciled(looked.is_ok(), begun.elapsed());
+        if looked.is_ok() {
+            self.memory.succeeded(&name);
+        }
+        if self.sources.get(&name).is_none() {
+            // It went while it was looked at.
+            self.forget(&name);
+        }
+        looked
+    }
+
+    /// A source is gone.
+    pub(crate) fn forget(&self, name: &Name) {
+        self.memory.forget(name);
+        self.dereference.forget(name);
+    }
+
+    /// The whole look. IO: in `find_out` (reads), `keep` and `write` (writes, only while leading).
+    async fn look(&self, name: &Name, source: &Source) -> Result<Action, Failed> {
+        let metadata = source.meta();
+        let (finding, published) = self.find_out(name, source).await?;
+        if published.rotated {
+            info!(source = %name, "new values of its Secrets are in use");
+            self.report.rotated(name, metadata).await;
+        }
+        // That it could not be recorded is no reason to say nothing.
+        let kept = match &source.0 {
+            Ok(source) if finding.verdict.is_ok() => self.record.keep(name, source).await,
+            _ => Ok(()),
+        };
+        let before = self.report.status_of(name, source).await.map_err(failed("status"))?;
+        let facts = Facts {
+            name,
+            generation: finding.generation,
+            verdict: &finding.verdict,
+            notes: &finding.notes,
+            unresolved: finding.unresolved.as_deref(),
+            running: self.table.running(name),
+            progress: self.table.progress(name, finding.generation),
+            public_url: self.public_url.as_deref(),
+        };
+        let now = status(&facts, before.as_ref(), jiff::Timestamp::now());
+        let reported = self.report.write(name, metadata, before.as_ref(), &now).await;
+        let reported = reported.map_err(failed("status"))?;
+        let said = match reported {
+            Reported::Same | Reported::Written => Some(&now),
+            Reported::Outdated | Reported::NotLeading => before.as_ref(),
+        };
+        let programmed = find(said, condition::PROGRAMMED).is_some_and(|it| {
+            it.status == "True" && it.observed_generation == Some(finding.generation)
+        });
+        self.table.settle(name, programmed);
+        let said = said.map_or("unknown", state);
+        self.memory.set_state(name, said);
+        debug!(source = %name, state = said, ?reported, "looked at");
+        kept.map_err(failed("revision"))?;
+        Ok(match reported {
+            Reported::Outdated => Action::requeue(OUTDATED),
+            _ => Action::await_change(),
+        })
+    }
+
+    /// Dereference, compile, publish. Reads Secrets, and what was accepted last, as far as they are
+    /// not known yet.
+    async fn find_out(
+        &self,
+        name: &Name,
+        source: &Source,
+    ) -> Result<(Arc<Finding>, Published), Failed> {
+        let metadata = source.meta();
+        let uid = metadata.uid.as_deref().unwrap_or_default();
+        let generation = metadata.generation.unwrap_or(0);
+        let known = self.memory.finding(name, uid, generation);
+        if let Some(known) = &known {
+            let values = self.dereference.values(name, &known.references).await;
+            if values.map_err(failed("secrets"))?.versions() == known.versions {
+                return Ok((known.clone(), Published::default()));
+            }
+        }
+        let verdict = match &source.0 {
+            Ok(source) => check(source),
+            Err(error) => Err(Rejection::unreadable(&error.error)),
+        };
+        let last = match (&verdict, &source.0) {
+            (Ok(()), Ok(source)) => Some(Ok(source)),
+            _ => {
+                let last = self.record.last(name, uid).await.map_err(failed("revision"))?;
+                last.map(Err)
+            }
+        };
+        let manifest: Option<&SegmentSource> = match &last {
+            Some(Ok(current)) => Some(current),
+            Some(Err(accepted)) => Some(accepted),
+            None => None,
+        };
+        let references = manifest.map(|it| references(&it.spec)).unwrap_or_default();
+        let values = self.dereference.values(name, &references).await.map_err(failed("secrets"))?;
+        let compiled = manifest.and_then(|manifest| compile(manifest, &values).ok());
+        let notes = compiled.as_ref().map(|it| sentence(&it.warnings)).unwrap_or_default();
+        let unresolved = compiled.as_ref().map(|it| missing(it, &values));
+        let held = match (compiled, &verdict) {
+            (Some(compiled), _) => Held::Loaded(Arc::new(compiled.source)),
+            (None, Err(rejection)) => Held::NotLoaded(rejection.message.as_str().into()),
+            (None, Ok(())) => Held::NotLoaded("cannot be compiled".into()),
+        };
+        let mut published = self.table.publish(name, held);
+        // Values that come or go are told as such.
+        let whole = |unresolved: Option<&String>| unresolved.is_some_and(String::is_empty);
+        published.rotated &= whole(known.as_ref().and_then(|it| it.unresolved.as_ref()))
+            && whole(unresolved.as_ref());
+        let finding = Arc::new(Finding {
+            uid: uid.to_owned(),
+            generation,
+            references,
+            versions: values.versions(),
+            verdict,
+            notes,
+            unresolved,
+        });
+        self.memory.remember(name, finding.clone());
+        Ok((finding, published))
+    }
+
+    /// After a failure: when to look again.
+    fn again(&self, source: &Source, error: &Failed) -> Action {
+        let name = Name::of(source.meta());
+        let failures = self.memory.failed(&name);
+        warn!(source = %name, failures, "cannot finish looking at the source, trying again: {error}");
+        if failures >= PATIENCE && !self.table.is_known(&name) {
+            let reason = format!("the operator cannot read what it needs ({error})");
+            self.table.publish(&name, Held::NotLoaded(bounded(reason).into()));
+        }
+        Action::requeue(pause(failures))
+    }
+}
+
+/// What replicas would need and cannot have, in words for a person; empty for nothing.
+fn missing(compiled: &Compiled, values: &Values) -> String {
+    let gone = values.gone().map(|secret| {
+        let message = format!(
+            "Secret `{secret}` is gone; its last values stay in use until the operator starts again"
+        );
+        Problem::new("", message)
+    });
+    let problems: Vec<Problem> = compiled.unresolved.iter().cloned().chain(gone).collect();
+    sentence(&problems)
+}
+
+/// Grows with every failure, and differs a little between sources.
+fn pause(failures: u32) -> Duration {
+    let (shortest, longest) = PAUSES;
+    let pauses = ExponentialBuilder::new()
+        .with_min_delay(shortest)
+        .with_max_delay(longest)
+        .without_max_times()
+        .with_jitter()
+        .build();
+    pauses.take(failures.clamp(1, 16) as usize).last().unwrap_or(longest)
+}

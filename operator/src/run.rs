@@ -1,0 +1,377 @@
+//! One process: its parts and how they are joined. [`start`] is the table of contents; what a part
+//! does lives in its own file.
+
+use std::{
+    collections::BTreeSet,
+    env,
+    process::ExitCode,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use futures_util::future::join_all;
+use kube::{Client, Config};
+use prometheus_client::registry::Registry;
+use segment_source_runtime::{
+    health::{Pages, Readiness},
+    metrics::registry,
+    net::Address,
+    signals::Signals,
+    tls::{ClientCertificates, Identities, Security, folder, incoming},
+};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::{
+    args::Args,
+    certificates::{self, Certificates},
+    definition,
+    dereference::Dereference,
+    dirty::Dirty,
+    index::Index,
+    lease::{Candidate, Leadership, Office, Settings},
+    memory::Memory,
+    metrics::Metrics,
+    parts::Parts,
+    reconcile::{self, Reconcile},
+    report::Report,
+    revision::Record,
+    serve::ConfigService,
+    table::Table,
+    watch::{Owed, Revisions, Scope, Secrets, Shelf as _, Shelves, Sources},
+};
+
+/// How long connecting to the API server may take.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// Works until a signal; the log says why when it cannot.
+///
+/// # Errors
+/// When the system refuses signal handlers.
+pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let mut signals = Signals::listen().context("cannot handle signals")?;
+    let started = tokio::select! {
+        started = start(&args) => started,
+        signal = signals.next() => {
+            info!(signal, "ended before everything was started");
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
+    let worked = match started {
+        Ok((parts, readiness)) => until_signal(parts, &readiness, &mut signals, args.drain).await,
+        Err(error) => Err(error),
+    };
+    Ok(match worked {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    })
+}
+
+/// Works until a signal or until a part fails, then ends every part in order.
+async fn until_signal(
+    mut parts: Parts,
+    readiness: &Readiness,
+    signals: &mut Signals,
+    drain: Duration,
+) -> anyhow::Result<()> {
+    let failure = tokio::select! {
+        signal = signals.next() => {
+            info!(signal, "stopping; a second signal ends at once");
+            None
+        }
+        error = parts.failed() => Some(error),
+    };
+    // Held to the end: ready never comes back.
+    let _draining = readiness.latch("draining");
+    tokio::select! {
+        () = parts.stop(drain) => info!("stopped"),
+        signal = signals.next_after_echo() => {
+            warn!(signal, "ended at once");
+            std::process::exit(130);
+        }
+    }
+    failure.map_or(Ok(()), Err)
+}
+
+/// Everything that parts share.
+struct Shared {
+    args: Args,
+    client: Client,
+    namespace: String,
+    name: String,
+    leadership: Leadership,
+    dirty: Arc<Dirty>,
+    table: Arc<Table>,
+    metrics: Metrics,
+    readiness: Readiness,
+}
+
+/// Binds, joins and starts all parts. They are added in the order in which they end: first nobody
+/// is served any more, then the looks under way are finished, then the Lease is given back.
+async fn start(args: &Args) -> anyhow::Result<(Parts, Readiness)> {
+    args.check()?;
+    let (grpc, admin) = (bind("--grpc", &args.grpc).await?, bind("--admin", &args.admin).await?);
+    let (client, namespace) = connect(args).await?;
+    let (office, leadership) = Office::new();
+    let (dirty, memory) = (Arc::new(Dirty::default()), Arc::new(Memory::default()));
+    let table = Arc::new(Table::new(dirty.clone()));
+    let mut registry = registry();
+    let metrics =
+        Metrics::register(&mut registry, leadership.clone(), table.clone(), memory.clone());
+    let readiness = Readiness::default();
+    let (name, args) = (own_name(args)?, args.clone());
+    let shared =
+        Shared { args, client, namespace, name, leadership, dirty, table, metrics, readiness };
+    info!(
+        namespace = shared.namespace,
+        name = shared.name,
+        grpc = grpc.local_addr()?.to_string(),
+        admin = admin.local_addr()?.to_string(),
+        "listening"
+    );
+
+    let mut parts = Parts::default();
+    let (own, certificates) = own_identity(&shared, &mut parts)?;
+    serve(&shared, &mut parts, own, grpc);
+    look(&shared, &mut parts, memory);
+    lead(&shared, &mut parts, certificates, office);
+    health(&shared, &mut parts, admin, registry);
+    Ok((parts, shared.readiness))
+}
+
+/// Serves the configuration stream, once there is an identity to serve it with.
+fn serve(shared: &Shared, parts: &mut Parts, own: Own, listener: TcpListener) {
+    let stop = CancellationToken::new();
+    let service = ConfigService::new(
+        shared.table.clone(),
+        shared.leadership.clone(),
+        shared.metrics.nacks.clone(),
+        stop.clone(),
+    );
+    let latch = shared.readiness.latch("identity");
+    let stopped = stop.clone();
+    parts.add("the configuration stream", &stop, async move {
+        let identities = tokio::select! {
+            identities = own.wait() => identities,
+            () = stopped.cancelled() => return Ok(()),
+        };
+        let security = match identities {
+            Some(identities) => Security::Tls { identities, clients: ClientCertificates::Required },
+            None => Security::Plaintext,
+        };
+        latch.set(true);
+        service.serve(incoming(listener, security)).await
+    });
+}
+
+/// Where the operator's identity comes from.
+enum Own {
+    /// It has none: plaintext, which is only allowed on this machine.
+    Plaintext,
+    Folder(Identities),
+    Issued(certificates::Own),
+}
+
+impl Own {
+    async fn wait(self) -> Option<Identities> {
+        match self {
+            Self::Plaintext => None,
+            Self::Folder(identities) => Some(identities),
+            Self::Issued(own) => Some(own.wait().await),
+        }
+    }
+}
+
+/// The operator's identity, and who keeps the Secrets that are filled here.
+fn own_identity(shared: &Shared, parts: &mut Parts) -> anyhow::Result<(Own, Option<Certificates>)> {
+    let args = &shared.args;
+    let mut own = Own::Plaintext;
+    if let Some(folder) = &args.tls {
+        let (identities, follower) = folder::open(folder).context("cannot read --tls")?;
+        parts.add_cut_off("the identity", follower.run(CancellationToken::new()));
+        own = Own::Folder(identities);
+    }
+    if args.issue.is_empty() && args.platform_token_secret.is_none() {
+        return Ok((own, None));
+    }
+    let settings = certificates::Settings {
+        namespace: shared.namespace.clone(),
+        ca_secret: args.ca_secret.clone(),
+        issue: args.issue.clone(),
+        ca_validity: args.ca_validity,
+        certificate_validity: args.certificate_validity,
+        token_secret: args.platform_token_secret.clone(),
+    };
+    let (certificates, issued) = Certificates::new(
+        shared.client.clone(),
+        settings,
+        shared.leadership.clone(),
+        shared.metrics.api_errors.clone(),
+        shared.metrics.expiries.clone(),
+    );
+    if args.own_identity().is_some() {
+        own = Own::Issued(issued);
+    }
+    Ok((own, Some(certificates)))
+}
+
+/// Follows the cluster and looks at every source that changes.
+fn look(shared: &Shared, parts: &mut Parts, memory: Arc<Memory>) {
+    let (client, errors) = (shared.client.clone(), shared.metrics.api_errors.clone());
+    let (dirty, table, leadership) =
+        (shared.dirty.clone(), shared.table.clone(), shared.leadership.clone());
+    let index = Arc::new(Index::default());
+    let secrets = Arc::new(Secrets::new(index.clone(), dirty.clone()));
+    let revisions = Arc::new(Revisions::new(dirty.clone()));
+    let dereference =
+        Arc::new(Dereference::new(client.clone(), secrets.clone(), index, errors.clone()));
+    let forget = (memory.clone(), dereference.clone());
+    let sources = Arc::new(Sources::new(table.clone(), dirty.clone(), move |name| {
+        forget.0.forget(name);
+        forget.1.forget(name);
+    }));
+    let reconcile = Arc::new(Reconcile {
+        sources: sources.clone(),
+        dereference,
+        table: table.clone(),
+        memory,
+        record: Record::new(client.clone(), revisions.clone(), leadership.clone(), errors.clone()),
+        report: Report::new(
+            client.clone(),
+            shared.name.clone(),
+            leadership.clone(),
+            shared.metrics.clone(),
+        ),
+        metrics: shared.metrics.clone(),
+        public_url: shared.args.public_url.clone(),
+    });
+
+    let scopes = scopes(&shared.args.watch_namespaces, &shared.namespace);
+    let owed = Owed::new(Shelves::LISTS * scopes.len());
+    let stop = CancellationToken::new();
+    let (latch, stopped, listed) = (shared.readiness.latch("sources"), stop.clone(), owed.clone());
+    let marked = dirty.clone();
+    parts.add("the controller", &stop, async move {
+        tokio::select! {
+            () = listed.all_paid() => {}
+            () = stopped.cancelled() => return Ok(()),
+        }
+        table.all_listed();
+        latch.set(true);
+        info!("all sources, Secrets and revisions are listed");
+        reconcile::run(reconcile, marked, stopped).await;
+        Ok(())
+    });
+
+    let all = sources.clone();
+    parts.add_cut_off("the watch for leadership", async move {
+        let mut epoch = None;
+        loop {
+            // A new leader reports what another one has not.
+            epoch = Some(leadership.begun(epoch).await);
+            dirty.mark(all.names());
+        }
+    });
+    let latch = shared.readiness.latch("definition");
+    let shelves = Shelves { sources, secrets, revisions };
+    parts.add_cut_off("the watches", async move {
+        definition::established(client.clone(), errors.clone()).await;
+        latch.set(true);
+        let follow =
+            |scope| shelves.clone().follow(client.clone(), scope, owed.clone(), errors.clone());
+        join_all(scopes.into_iter().map(follow)).await;
+    });
+}
+
+/// What is watched.
+fn scopes(namespaces: &[String], own: &str) -> Vec<Scope> {
+    if namespaces.iter().any(|it| it == "*") {
+        return vec![Scope::All];
+    }
+    let mut names: BTreeSet<&str> =
+        namespaces.iter().map(|it| it.trim()).filter(|it| !it.is_empty()).collect();
+    if names.is_empty() {
+        names.insert(own);
+    }
+    names.into_iter().map(|name| Scope::Namespace(name.to_owned())).collect()
+}
+
+/// Takes part in the election, and does what else only a leader does.
+fn lead(shared: &Shared, parts: &mut Parts, certificates: Option<Certificates>, office: Office) {
+    if let Some(certificates) = certificates {
+        parts.add_cut_off("the certificates", certificates.run());
+    }
+    let settings = Settings {
+        namespace: shared.namespace.clone(),
+        lease: shared.args.lease.clone(),
+        holder: shared.name.clone(),
+        duration: shared.args.lease_duration,
+    };
+    let errors = shared.metrics.api_errors.clone();
+    let candidate = Candidate::new(shared.client.clone(), settings, office, errors);
+    let stop = CancellationToken::new();
+    let stopped = stop.clone();
+    parts.add("the lease", &stop, async move {
+        candidate.run(stopped).await;
+        Ok(())
+    });
+}
+
+/// Answers health questions to the last.
+fn health(shared: &Shared, parts: &mut Parts, admin: TcpListener, registry: Registry) {
+    let published = Arc::new(OnceLock::from(registry));
+    let pages = Pages::new(&shared.readiness, published);
+    let stop = CancellationToken::new();
+    let stopped = stop.clone();
+    parts.add("the health listener", &stop, async move { Ok(pages.serve(admin, stopped).await?) });
+}
+
+async fn bind(flag: &str, address: &Address) -> anyhow::Result<TcpListener> {
+    let pair = (address.host(), address.port());
+    TcpListener::bind(pair).await.with_context(|| format!("cannot listen on {flag} {address}"))
+}
+
+/// The client of the API server, and the namespace this process is in.
+async fn connect(args: &Args) -> anyhow::Result<(Client, String)> {
+    let mut config = Config::infer().await.context(
+        "cannot find the API server: run it in a cluster, or name a kubeconfig in KUBECONFIG",
+    )?;
+    config.connect_timeout = Some(CONNECT);
+    let own = args.namespace.clone().or_else(|| env::var("POD_NAMESPACE").ok());
+    let namespace = own.unwrap_or_else(|| config.default_namespace.clone());
+    let client = Client::try_from(config).context("cannot make a client of the API server")?;
+    Ok((client, namespace))
+}
+
+/// Its name in the Lease.
+fn own_name(args: &Args) -> anyhow::Result<String> {
+    if let Some(name) = args.name.clone().or_else(|| env::var("POD_NAME").ok()) {
+        return Ok(name);
+    }
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .context("cannot find out the host's name; give --name")?;
+    Ok(name.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Scope, scopes};
+
+    #[test]
+    fn what_is_watched_is_what_was_said_or_the_own_namespace() {
+        let check = |said: &[&str], expected: &[Scope]| {
+            let said: Vec<String> = said.iter().map(|it| (*it).to_owned()).collect();
+            assert_eq!(scopes(&said, "own"), expected, "{said:?}");
+        };
+        let one = |name: &str| Scope::Namespace(name.to_owned());
+        check(&[], &[one("own")]);
+        check(&[""], &[one("own")]);
+        check(&["b", " a", "b"], &[one("a"), one("b")]);
+        check(&["a", "*"], &[Scope::All]);
+    }
+}

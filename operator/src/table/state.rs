@@ -1,0 +1,273 @@
+//! What the table's lock guards: sources and removals by version, and the replicas.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use segment_source_proto::config::v1::{
+    NotLoaded, Opened, Removed, Source, SourceState, Synced, WatchResponse, source_state,
+    watch_response::Response,
+};
+
+use super::{
+    Behind, Held, Hello, Numbers, Progress, Published,
+    replica::{Nack, Replica},
+};
+use crate::name::Name;
+
+/// Removals remembered for replicas that have not heard of them. One that is further behind has
+/// to connect again, which tells it all names there are.
+const REMOVALS: usize = 10_000;
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    version: u64,
+    sources: BTreeMap<Name, Entry>,
+    /// What changed at which version; each source once.
+    order: BTreeMap<u64, Name>,
+    /// Those of `order` at which a source went.
+    removals: BTreeSet<u64>,
+    /// The same by source.
+    removed: HashMap<Name, u64>,
+    /// Removals up to this version were forgotten while a replica might not have heard of them.
+    forgotten: u64,
+    /// Sources of which it was not reported that replicas run them.
+    unsettled: BTreeSet<Name>,
+    replicas: BTreeMap<u64, Replica>,
+    next_replica: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    /// 0 while nothing is known.
+    version: u64,
+    held: Held,
+}
+
+impl State {
+    pub(super) fn version(&self) -> u64 {
+        self.version
+    }
+
+    fn next_version(&mut self) -> u64 {
+        self.version += 1;
+        self.version
+    }
+
+    pub(super) fn exists(&mut self, name: &Name) {
+        if self.sources.contains_key(name) {
+            return;
+        }
+        self.sources.insert(name.clone(), Entry { version: 0, held: Held::Unknown });
+        self.unsettled.insert(name.clone());
+        // Who has not heard that it was gone need not, now that it is back.
+        if let Some(version) = self.removed.remove(name) {
+            self.removals.remove(&version);
+            self.order.remove(&version);
+        }
+    }
+
+    /// Whether it was there.
+    pub(super) fn remove(&mut self, name: &Name) -> bool {
+        let Some(entry) = self.sources.remove(name) else { return false };
+        self.order.remove(&entry.version);
+        self.unsettled.remove(name);
+        for replica in self.replicas.values_mut() {
+            replica.nacks.remove(name);
+        }
+        let version = self.next_version();
+        self.order.insert(version, name.clone());
+        self.removed.insert(name.clone(), version);
+        self.removals.insert(version);
+        self.forget_removals();
+        true
+    }
+
+    /// Drops removals that every replica has heard of, and the oldest of too many.
+    fn forget_removals(&mut self) {
+        let heard = self.replicas.values().map(|it| it.sent.max(it.since)).min();
+        let heard = heard.unwrap_or(self.version);
+        while let Some(version) = self.removals.first().copied() {
+            if version > heard {
+                if self.removals.len() <= REMOVALS {
+                    break;
+                }
+                self.forgotten = version;
+            }
+            self.removals.remove(&version);
+            if let Some(name) = self.order.remove(&version) {
+                self.removed.remove(&name);
+            }
+        }
+    }
+
+    pub(super) fn publish(&mut self, name: &Name, held: Held) -> Published {
+        let Some(entry) = self.sources.get(name) else { return Published::default() };
+        let keeps = match (&entry.held, &held) {
+            (_, Held::Unknown) | (Held::Loaded(_), Held::NotLoaded(_)) => true,
+            (before, now) => before == now,
+        };
+        if keeps {
+            return Published::default();
+        }
+        let rotated = match (&entry.held, &held) {
+            (Held::Loaded(before), Held::Loaded(now)) => {
+                before.generation == now.generation && secrets(before) != secrets(now)
+            }
+            _ => false,
+        };
+        self.order.remove(&entry.version);
+        let version = self.next_version();
+        self.order.insert(version, name.clone());
+        self.sources.insert(name.clone(), Entry { version, held });
+        for replica in self.replicas.values_mut() {
+            replica.nacks.remove(name);
+        }
+        Published { changed: true, rotated }
+    }
+
+    pub(super) fn is_known(&self, name: &Name) -> bool {
+        self.sources.get(name).is_some_and(|it| it.version > 0)
+    }
+
+    pub(super) fn running(&self, name: &Name) -> Option<i64> {
+        match &self.sources.get(name)?.held {
+            Held::Loaded(source) => Some(source.generation),
+            Held::Unknown | Held::NotLoaded(_) => None,
+        }
+    }
+
+    pub(super) fn progress(&self, name: &Name, generation: i64) -> Progress {
+        let Some(Entry { version, held: Held::Loaded(source) }) = self.sources.get(name) else {
+            return Progress::Pending;
+        };
+        if source.generation != generation {
+            return Progress::Pending;
+        }
+        if self.replicas.is_empty() {
+            return Progress::NoReplicas;
+        }
+        let refusal = self.replicas.values().find_map(|it| {
+            let nack = it.nacks.get(name).filter(|nack| nack.version == *version)?;
+            let (replica, reason) = (it.hello.replica.clone(), nack.reason.clone());
+            Some(Progress::Refused { replica, reason })
+        });
+        refusal.unwrap_or_else(|| match self.replicas.values().all(|it| it.acked >= *version) {
+            true => Progress::Programmed,
+            false => Progress::Pending,
+        })
+    }
+
+    pub(super) fn settle(&mut self, name: &Name, settled: bool) {
+        if settled {
+            self.unsettled.remove(name);
+        } else if self.sources.contains_key(name) {
+            self.unsettled.insert(name.clone());
+        }
+    }
+
+    pub(super) fn numbers(&self) -> Numbers {
+        let mut numbers = Numbers::default();
+        for replica in self.replicas.values() {
+            *numbers.replicas.entry(replica.hello.roles.label()).or_default() += 1;
+            numbers.lag = numbers.lag.max(self.version - replica.acked.min(self.version));
+            numbers.refusals += replica.nacks.len();
+        }
+        numbers
+    }
+}
+
+/// What replicas hear, and what they answer.
+impl State {
+    pub(super) fn open(&mut self, hello: Hello) -> u64 {
+        self.next_replica += 1;
+        let mut replica = Replica::new(hello);
+        replica.since = self.version;
+        self.replicas.insert(self.next_replica, replica);
+        self.next_replica
+    }
+
+    /// Those whose progress may have changed.
+    pub(super) fn close(&mut self, id: u64) -> Vec<Name> {
+        self.replicas.remove(&id);
+        self.forget_removals();
+        self.unsettled.iter().cloned().collect()
+    }
+
+    pub(super) fn next(&mut self, id: u64, epoch: u64) -> Result<Option<WatchResponse>, Behind> {
+        let Some(replica) = self.replicas.get_mut(&id) else { return Ok(None) };
+        if !replica.opened {
+            replica.opened = true;
+            replica.since = self.version;
+            replica.owed = self.sources.keys().cloned().collect();
+            let sources = self.sources.keys().map(Name::to_wire).collect();
+            return Ok(Some(response(Response::Opened(Opened { epoch, sources }))));
+        }
+        if replica.sent.max(replica.since) < self.forgotten {
+            return Err(Behind);
+        }
+        while let Some((&version, name)) = self.order.range(replica.sent + 1..).next() {
+            replica.sent = version;
+            let entry = self.sources.get(name).filter(|it| it.version == version);
+            let source = Some(name.to_wire());
+            replica.owed.remove(name);
+            let state = match entry.map(|it| &it.held) {
+                Some(Held::Loaded(it)) => source_state::State::Loaded(replica.hello.roles.view(it)),
+                Some(Held::NotLoaded(reason)) => {
+                    source_state::State::NotLoaded(NotLoaded { reason: reason.to_string() })
+                }
+                Some(Held::Unknown) => continue,
+                None if version <= replica.since => continue,
+                None => {
+                    replica.told = version;
+                    return Ok(Some(response(Response::Removed(Removed { version, source }))));
+                }
+            };
+            replica.told = version;
+            let state = SourceState { version, source, state: Some(state) };
+            return Ok(Some(response(Response::State(state))));
+        }
+        if !replica.synced && replica.owed.is_empty() {
+            replica.synced = true;
+            return Ok(Some(response(Response::Synced(Synced { version: replica.told }))));
+        }
+        Ok(None)
+    }
+
+    /// Those whose progress may have changed.
+    pub(super) fn ack(&mut self, id: u64, version: u64) -> Vec<Name> {
+        let Some(replica) = self.replicas.get_mut(&id) else { return Vec::new() };
+        // Nobody can have what was not sent.
+        let version = version.min(replica.sent);
+        if version <= replica.acked {
+            return Vec::new();
+        }
+        let answered = replica.acked + 1..=version;
+        replica.acked = version;
+        let names = self.order.range(answered).map(|(_, name)| name);
+        names.filter(|name| self.unsettled.contains(*name)).cloned().collect()
+    }
+
+    /// Whether it counts: it does not when there is a newer state by now.
+    pub(super) fn nack(&mut self, id: u64, version: u64, name: &Name, reason: String) -> bool {
+        let current = self.sources.get(name).map(|it| it.version) == Some(version);
+        let Some(replica) = self.replicas.get_mut(&id).filter(|_| current) else { return false };
+        if version > replica.sent {
+            return false;
+        }
+        replica.nacks.insert(name.clone(), Nack { version, reason });
+        true
+    }
+}
+
+fn response(response: Response) -> WatchResponse {
+    WatchResponse { response: Some(response) }
+}
+
+/// Every secret value of a source, in a fixed order.
+fn secrets(source: &Source) -> Vec<&[u8]> {
+    let verification = source.verification.iter();
+    let signing = verification.clone().flat_map(|it| &it.secrets);
+    let header = verification.filter_map(|it| it.required_header.as_ref()?.value.as_ref());
+    let access = source.processing.iter().flat_map(|it| &it.access);
+    let tokens = access.filter_map(|it| it.token.as_ref());
+    signing.chain(header).chain(tokens).map(|it| &it.value[..]).collect()
+}

@@ -1,0 +1,217 @@
+use std::sync::Arc;
+
+use segment_source_proto::config::v1::{
+    Processing, SecretValue, Source, Verification, source_state, watch_response::Response,
+};
+
+use super::{Behind, Held, Hello, Progress, Published, Roles, Session, Table};
+use crate::{dirty::Dirty, name::Name};
+
+fn name(name: &str) -> Name {
+    Name::new("prod", name)
+}
+
+fn source(name: &str, generation: i64, secret: &str) -> Held {
+    let secrets = vec![SecretValue { value: secret.as_bytes().to_vec().into() }];
+    Held::Loaded(Arc::new(Source {
+        namespace: "prod".to_owned(),
+        name: name.to_owned(),
+        generation,
+        schema_level: 1,
+        verification: Some(Verification { secrets, ..Verification::default() }),
+        processing: Some(Processing::default()),
+    }))
+}
+
+struct Rig {
+    table: Arc<Table>,
+    dirty: Arc<Dirty>,
+}
+
+impl Rig {
+    fn new(sources: &[&str]) -> Self {
+        let dirty = Arc::new(Dirty::default());
+        let table = Arc::new(Table::new(dirty.clone()));
+        for source in sources {
+            table.exists(&name(source));
+        }
+        table.all_listed();
+        Self { table, dirty }
+    }
+
+    fn publish(&self, source_name: &str, held: Held) -> Published {
+        self.table.publish(&name(source_name), held)
+    }
+
+    fn connect(&self, roles: &[i32]) -> Session {
+        let roles = Roles::of(roles).unwrap();
+        self.table.open(7, Hello { replica: "pod-0".to_owned(), roles })
+    }
+
+    fn dirty(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.dirty.take().into_iter().map(|it| it.name).collect();
+        names.sort();
+        names
+    }
+}
+
+/// Everything a replica is told now, a word each.
+fn told(session: &mut Session) -> Vec<String> {
+    let mut told = Vec::new();
+    while let Some(response) = session.next().unwrap() {
+        told.push(match response.response.unwrap() {
+            Response::Opened(opened) => {
+                let names: Vec<String> = opened.sources.into_iter().map(|it| it.name).collect();
+                format!("opened {}: {}", opened.epoch, names.join(" "))
+            }
+            Response::State(state) => match state.state.unwrap() {
+                source_state::State::Loaded(source) => format!(
+                    "{} {}g{}{}{}",
+                    state.version,
+                    source.name,
+                    source.generation,
+                    if source.verification.is_some() { " v" } else { "" },
+                    if source.processing.is_some() { " p" } else { "" },
+                ),
+                source_state::State::NotLoaded(it) => {
+                    format!("{} {}: {}", state.version, state.source.unwrap().name, it.reason)
+                }
+            },
+            Response::Removed(it) => format!("{} -{}", it.version, it.source.unwrap().name),
+            Response::Synced(synced) => format!("synced {}", synced.version),
+        });
+    }
+    told
+}
+
+const EDGE: i32 = 1;
+const INGEST: i32 = 2;
+
+#[test]
+fn a_replica_hears_names_then_states_then_that_it_knows_all() {
+    let rig = Rig::new(&["app", "web"]);
+    rig.publish("web", source("web", 1, "s"));
+    rig.publish("app", Held::NotLoaded("no".into()));
+    let mut both = rig.connect(&[EDGE, INGEST]);
+    assert_eq!(told(&mut both), ["opened 7: app web", "1 webg1 v p", "2 app: no", "synced 2"]);
+    assert_eq!(told(&mut rig.connect(&[EDGE]))[1], "1 webg1 v");
+    assert_eq!(told(&mut rig.connect(&[INGEST]))[1], "1 webg1 p");
+    // And then what changes; of several changes, the last.
+    rig.publish("web", source("web", 2, "s"));
+    rig.publish("web", source("web", 3, "s"));
+    rig.table.remove(&name("app"));
+    assert_eq!(told(&mut both), ["4 webg3 v p", "5 -app"]);
+    assert_eq!(told(&mut both), [""; 0]);
+}
+
+#[test]
+fn a_replica_knows_all_once_every_name_has_a_state_or_is_gone() {
+    let rig = Rig::new(&["app", "web"]);
+    let mut replica = rig.connect(&[EDGE]);
+    assert_eq!(told(&mut replica), ["opened 7: app web"]);
+    rig.publish("web", source("web", 1, "s"));
+    assert_eq!(told(&mut replica), ["1 webg1 v"]);
+    rig.table.remove(&name("app"));
+    assert_eq!(told(&mut replica), ["2 -app", "synced 2"]);
+    assert_eq!(told(&mut rig.connect(&[EDGE])), ["opened 7: web", "1 webg1 v", "synced 1"]);
+    assert_eq!(told(&mut Rig::new(&[]).connect(&[EDGE])), ["opened 7: ", "synced 0"]);
+}
+
+#[test]
+fn what_goes_and_comes_back_is_told_once() {
+    let rig = Rig::new(&["web"]);
+    rig.publish("web", source("web", 1, "s"));
+    let mut replica = rig.connect(&[EDGE]);
+    assert_eq!(told(&mut replica), ["opened 7: web", "1 webg1 v", "synced 1"]);
+    rig.table.remove(&name("web"));
+    rig.table.exists(&name("web"));
+    assert_eq!(told(&mut replica), [""; 0]);
+    rig.publish("web", source("web", 1, "s"));
+    assert_eq!(told(&mut replica), ["3 webg1 v"]);
+}
+
+#[test]
+fn what_is_wrong_never_replaces_what_was_good() {
+    let rig = Rig::new(&["web"]);
+    let (changed, same) =
+        (Published { changed: true, rotated: false }, Published { changed: false, rotated: false });
+    assert_eq!(rig.publish("gone", source("gone", 1, "s")), same);
+    assert_eq!(rig.publish("web", Held::NotLoaded("a".into())), changed);
+    assert_eq!(rig.publish("web", Held::NotLoaded("a".into())), same);
+    assert_eq!(rig.publish("web", source("web", 2, "s")), changed);
+    assert_eq!(rig.publish("web", source("web", 2, "s")), same);
+    assert_eq!(rig.publish("web", Held::NotLoaded("b".into())), same);
+    assert_eq!(rig.publish("web", Held::Unknown), same);
+    let rotated = Published { changed: true, rotated: true };
+    assert_eq!(rig.publish("web", source("web", 2, "t")), rotated);
+    assert_eq!(rig.publish("web", source("web", 3, "u")), changed);
+}
+
+#[test]
+fn a_source_is_programmed_when_every_connected_replica_has_it() {
+    let rig = Rig::new(&["app", "web"]);
+    let progress = |generation| rig.table.progress(&name("web"), generation);
+    assert_eq!(progress(1), Progress::Pending);
+    rig.publish("web", source("web", 1, "s"));
+    assert_eq!((progress(1), progress(2)), (Progress::NoReplicas, Progress::Pending));
+    let (mut one, mut two) = (rig.connect(&[EDGE]), rig.connect(&[INGEST]));
+    // Nobody has what was not sent.
+    one.ack(9);
+    assert_eq!(progress(1), Progress::Pending);
+    told(&mut one);
+    told(&mut two);
+    one.ack(1);
+    assert_eq!((progress(1), rig.dirty()), (Progress::Pending, vec!["web".to_owned()]));
+    two.ack(1);
+    assert_eq!((progress(1), rig.dirty()), (Progress::Programmed, vec!["web".to_owned()]));
+    // What was reported is no news any more.
+    rig.table.settle(&name("web"), true);
+    rig.publish("web", source("web", 1, "t"));
+    told(&mut one);
+    one.ack(2);
+    assert_eq!((progress(1), rig.dirty()), (Progress::Pending, vec![]));
+    // A replica that goes is waited for no longer.
+    rig.table.settle(&name("web"), false);
+    drop(two);
+    assert_eq!(
+        (progress(1), rig.dirty()),
+        (Progress::Programmed, vec!["app".into(), "web".into()])
+    );
+}
+
+#[test]
+fn a_refusal_stands_until_there_is_a_newer_state_or_the_replica_goes() {
+    let rig = Rig::new(&["web"]);
+    rig.publish("web", source("web", 1, "s"));
+    let mut replica = rig.connect(&[EDGE]);
+    told(&mut replica);
+    replica.nack(1, name("web"), "too new".to_owned());
+    replica.ack(1);
+    let refused = Progress::Refused { replica: "pod-0".into(), reason: "too new".into() };
+    assert_eq!((rig.table.progress(&name("web"), 1), rig.table.numbers().refusals), (refused, 1));
+    rig.publish("web", source("web", 2, "s"));
+    assert_eq!(rig.table.progress(&name("web"), 2), Progress::Pending);
+    // An answer to what is past counts for nothing.
+    rig.dirty();
+    replica.nack(1, name("web"), "too new".to_owned());
+    assert_eq!((rig.table.numbers().refusals, rig.dirty()), (0, vec![]));
+    assert_eq!(rig.table.numbers().lag, 1);
+}
+
+#[test]
+fn removals_are_remembered_for_those_who_have_not_heard_of_them_within_a_bound() {
+    let rig = Rig::new(&["web"]);
+    rig.publish("web", source("web", 1, "s"));
+    let mut slow = rig.connect(&[EDGE]);
+    assert_eq!(told(&mut slow).len(), 3);
+    for number in 0..10_001 {
+        let one = name(&format!("x{number}"));
+        rig.table.exists(&one);
+        rig.table.remove(&one);
+    }
+    assert_eq!(slow.next(), Err(Behind));
+    // With nobody connected there is nobody to tell.
+    drop(slow);
+    let mut next = rig.connect(&[EDGE]);
+    assert_eq!(told(&mut next), ["opened 7: web", "1 webg1 v", "synced 1"]);
+}
