@@ -6,17 +6,17 @@ use std::{
     process::{Command, Stdio},
 };
 
-use segment_source_tests::chart::{chart, program};
+use segment_source_tests::{chart::chart, kube::tools};
 use serde_json::{Value, json};
 
 /// Whether there is the tool that asks both; `tests/tools/health` is its source.
 fn available() -> bool {
-    segment_source_tests::chart::available_too("health")
+    tools::available(&["health"])
 }
 
 /// What kstatus says, then Argo CD's status and message.
 fn health(object: &Value) -> (String, String, String) {
-    let mut child = Command::new(program("health").expect("it was found before"))
+    let mut child = Command::new(tools::tool("health"))
         .arg(chart("argo-cd/health.lua"))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

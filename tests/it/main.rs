@@ -29,6 +29,7 @@ mod edge_roles;
 mod edge_status;
 mod edge_unavailable;
 mod image_build;
+mod kube_chart;
 mod kube_harness;
 mod load;
 mod queue_consume;
