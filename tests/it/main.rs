@@ -26,6 +26,7 @@ mod edge_status;
 mod edge_unavailable;
 mod image_build;
 mod kube_harness;
+mod kube_operator_life;
 mod load;
 mod queue_consume;
 mod queue_lanes;
