@@ -41,7 +41,7 @@ pub(crate) enum Reported {
 /// Writes statuses and Events.
 pub(crate) struct Report {
     client: Client,
-    recorder: Recorder,
+    reporter: Reporter,
     leadership: Leadership,
     metrics: Metrics,
 }
@@ -54,8 +54,7 @@ impl Report {
         metrics: Metrics,
     ) -> Self {
         let reporter = Reporter { controller: MANAGER.to_owned(), instance: Some(instance) };
-        let recorder = Recorder::new(client.clone(), reporter);
-        Self { client, recorder, leadership, metrics }
+        Self { client, reporter, leadership, metrics }
     }
 
     /// The status that a source has. Of one that cannot be read it is asked for.
@@ -156,7 +155,9 @@ impl Report {
         if !self.leadership.leads() {
             return;
         }
-        if let Err(error) = self.recorder.publish(event, about).await {
+        // One that had told something would count this as the same again, with the words of then.
+        let recorder = Recorder::new(self.client.clone(), self.reporter.clone());
+        if let Err(error) = recorder.publish(event, about).await {
             self.errors().count("events");
             warn!(reason = event.reason, "cannot write an Event: {error}");
         }

@@ -1,7 +1,10 @@
 //! A namespace with SegmentSources: made, edited and looked at as people and tools do it, through
 //! the API server. Which processes work on them is not known here.
 
-use std::fmt::{self, Write as _};
+use std::{
+    fmt::{self, Write as _},
+    time::{Duration, Instant},
+};
 
 use k8s_openapi::{
     api::{apps::v1::ControllerRevision, coordination::v1::Lease, events::v1::Event},
@@ -19,7 +22,7 @@ use crate::{
     manifest::{secret, signing_secret, source},
     operator::{Launch, Operator},
     process::root,
-    wait::eventually,
+    wait::{PATIENCE, eventually},
 };
 
 /// Name of the definition.
@@ -145,7 +148,7 @@ impl<'a> Sources<'a> {
     /// # Panics
     /// With the whole status, when that does not come.
     pub async fn until(&self, name: &str, conditions: &str) -> Status {
-        let end = std::time::Instant::now() + crate::wait::PATIENCE;
+        let end = Instant::now() + PATIENCE;
         loop {
             let object = self.get(name).await;
             let status = Status(object["status"].clone());
@@ -154,12 +157,12 @@ impl<'a> Sources<'a> {
                 return status;
             }
             assert!(
-                std::time::Instant::now() < end,
+                Instant::now() < end,
                 "waited in vain for {conditions} of {name}, generation {}:\n{}",
                 object["metadata"]["generation"],
                 status.text()
             );
-            tokio::time::sleep(std::time::Duration::from_millis(15)).await;
+            tokio::time::sleep(Duration::from_millis(15)).await;
         }
     }
 
@@ -209,14 +212,20 @@ impl<'a> Sources<'a> {
     }
 
     /// Waits until there are exactly these Events about a source (`Type Reason`, sorted).
+    ///
+    /// # Panics
+    /// With those that there are, when that does not come.
     pub async fn until_events(&self, source: &str, expected: &[&str]) {
-        let what = format!("the Events {expected:?} about {source}");
-        eventually(&what, || async {
+        let end = Instant::now() + PATIENCE;
+        loop {
             let told = self.events(source).await;
-            let told: Vec<_> = told.iter().map(|(head, _)| head.as_str()).collect();
-            (told == expected).then_some(())
-        })
-        .await;
+            let heads: Vec<_> = told.iter().map(|(head, _)| head.as_str()).collect();
+            if heads == expected {
+                return;
+            }
+            assert!(Instant::now() < end, "waited in vain for {expected:?}:\n{told:#?}");
+            tokio::time::sleep(Duration::from_millis(15)).await;
+        }
     }
 
     /// Who holds the Lease, and for which time it was taken.
