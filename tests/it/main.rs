@@ -1,10 +1,14 @@
 //! All tests of the whole program. Rings by prefix, quick to slow: tidy, chart, cli, config, edge,
-//! accept, queue, crash, image, kube, cluster; `tests/run` runs them in that order and refuses a
+//! accept, access, queue, crash, image, kube, cluster; `tests/run` runs them in that order and refuses a
 //! test that is in none.
 
 mod accept_captures;
 mod accept_once;
 mod accept_payload;
+mod access_calls;
+mod access_live;
+mod access_local;
+mod access_site;
 mod chart_golden;
 mod chart_health;
 mod chart_refuses;

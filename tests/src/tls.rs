@@ -1,15 +1,33 @@
-//! Certificates of a test, as the operator or cert-manager would put them into a folder.
+//! Certificates of a test, as the operator or cert-manager would put them into a folder, and gRPC
+//! connections by them, which rustls makes and not the program's own code.
 
-use std::{fs, path::Path};
+use std::{fs, io, net::SocketAddr, path::Path, sync::Arc};
 
+use hyper_util::rt::TokioIo;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
     KeyUsagePurpose,
 };
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::ring,
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
+};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tonic::transport::{Channel, Endpoint, Uri};
 
 /// An authority of its own.
 #[derive(Debug)]
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+/// A certificate with its key, in PEM.
+#[derive(Clone, Debug)]
+pub struct Certificate {
+    certificate: String,
+    key: String,
+    authority: String,
+}
 
 impl Default for Authority {
     fn default() -> Self {
@@ -18,10 +36,10 @@ impl Default for Authority {
 }
 
 impl Authority {
-    /// Makes one.
+    /// A new one.
     ///
     /// # Panics
-    /// When there is no randomness to be had.
+    /// When the system has no random bytes.
     #[must_use]
     pub fn new() -> Self {
         let mut params = CertificateParams::default();
@@ -31,26 +49,82 @@ impl Authority {
         Self(CertifiedIssuer::self_signed(params, key).expect("a certificate"))
     }
 
-    /// Writes an identity with these roles into a folder, which is made.
+    /// Its own certificate, in PEM.
+    #[must_use]
+    pub fn pem(&self) -> String {
+        self.0.pem()
+    }
+
+    /// A certificate of these roles.
     ///
     /// # Panics
-    /// When the folder cannot be written.
-    pub fn write(&self, folder: &Path, roles: &[&str]) {
+    /// When a role makes no DNS name.
+    #[must_use]
+    pub fn issue(&self, roles: &[&str]) -> Certificate {
         let names: Vec<String> =
             roles.iter().map(|role| format!("{role}.segment-source.internal")).collect();
-        let mut params = CertificateParams::new(names).expect("names");
+        let mut params = CertificateParams::new(names).expect("DNS names");
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.0).expect("a certificate");
-        fs::create_dir_all(folder).expect("a folder");
-        let files = [
-            ("tls.crt", certificate.pem()),
-            ("tls.key", key.serialize_pem()),
-            ("ca.crt", self.0.pem()),
-        ];
-        for (name, text) in files {
-            fs::write(folder.join(name), text).expect("a file");
+        Certificate {
+            certificate: certificate.pem(),
+            key: key.serialize_pem(),
+            authority: self.pem(),
         }
     }
+
+    /// Writes an identity with these roles into a folder, which is made.
+    pub fn write(&self, folder: &Path, roles: &[&str]) {
+        self.issue(roles).write(folder);
+    }
+
+    /// A connection to an ingest at `address`, with a client certificate or without.
+    ///
+    /// # Panics
+    /// When TLS cannot be set up.
+    #[must_use]
+    pub fn connect(&self, address: SocketAddr, own: Option<&Certificate>) -> Channel {
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates([der(&self.pem())]);
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("the provider knows TLS")
+            .with_root_certificates(roots);
+        let mut config = match own {
+            None => config.with_no_client_auth(),
+            Some(own) => {
+                let key = PrivateKeyDer::from_pem_slice(own.key.as_bytes()).expect("a key");
+                let chain = vec![der(&own.certificate)];
+                config.with_client_auth_cert(chain, key).expect("a certificate")
+            }
+        };
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let connector = TlsConnector::from(Arc::new(config));
+        let connector = tower::service_fn(move |_: Uri| {
+            let connector = connector.clone();
+            async move {
+                let socket = TcpStream::connect(address).await?;
+                let name = ServerName::try_from("ingest.segment-source.internal").expect("a name");
+                Ok::<_, io::Error>(TokioIo::new(connector.connect(name, socket).await?))
+            }
+        });
+        Endpoint::from_static("http://ingest.invalid").connect_with_connector_lazy(connector)
+    }
+}
+
+impl Certificate {
+    fn write(&self, folder: &Path) {
+        fs::create_dir_all(folder).expect("a folder");
+        let parts =
+            [("tls.crt", &self.certificate), ("tls.key", &self.key), ("ca.crt", &self.authority)];
+        for (name, pem) in parts {
+            fs::write(folder.join(name), pem).expect("the certificate is written");
+        }
+    }
+}
+
+fn der(pem: &str) -> CertificateDer<'static> {
+    CertificateDer::from_pem_slice(pem.as_bytes()).expect("a certificate")
 }

@@ -25,7 +25,9 @@ impl Signer {
     /// A new authority.
     pub(super) fn make(validity: Validity) -> anyhow::Result<Self> {
         let key = KeyPair::generate().context("cannot make a key")?;
-        let mut params = params("segment-source authority", validity);
+        // No two are called the same: who verifies a certificate looks its authority up by name.
+        let made = jiff::Timestamp::from_second(validity.until).unwrap_or_default();
+        let mut params = params(&format!("segment-source authority until {made}"), validity);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let certificate = params.self_signed(&key).context("cannot make an authority")?.pem();

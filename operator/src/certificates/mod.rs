@@ -148,7 +148,7 @@ impl Certificates {
         if let Some(problem) = problem {
             return Err(problem);
         }
-        let next = plan::next(&facts, &validities).map_or(0, |next| next - now);
+        let next = plan::next(now, &facts, &validities).map_or(i64::MAX, |next| next - now);
         let next = Duration::from_secs(u64::try_from(next).unwrap_or(0));
         Ok(next.clamp(Duration::from_secs(1), LONGEST))
     }

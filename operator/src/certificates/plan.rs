@@ -102,12 +102,12 @@ pub(super) fn leaf_validity(now: i64, lasts: i64, signer: &Authority) -> Validit
     Validity { until: validity.until.min(signer.validity.until), ..validity }
 }
 
-/// When something is to be done next.
-pub(super) fn next(authorities: &[Authority], leaves: &[Validity]) -> Option<i64> {
+/// When something is to be done next, after now.
+pub(super) fn next(now: i64, authorities: &[Authority], leaves: &[Validity]) -> Option<i64> {
     let of_authorities =
         authorities.iter().flat_map(|it| [it.validity.followed(), it.validity.until]);
     let of_leaves = leaves.iter().map(|it| it.followed());
-    of_authorities.chain(of_leaves).min()
+    of_authorities.chain(of_leaves).filter(|at| *at > now).min()
 }
 
 #[cfg(test)]
@@ -116,7 +116,7 @@ mod tests {
 
     use super::{
         Authorities, Authority, BACKDATED, Leaf, Validity, authorities, is_due, leaf_validity,
-        signer,
+        next, signer,
     };
 
     const HOUR: i64 = 60 * 60;
@@ -176,6 +176,19 @@ mod tests {
         check(-BACKDATED - 1, &leaf, true);
         check(0, &Leaf { issuer: vec![2], ..leaf.clone() }, true);
         check(0, &Leaf { roles: Roles::default(), ..leaf }, true);
+    }
+
+    #[test]
+    fn there_is_nothing_to_do_until_something_is_due() {
+        let both = [authority(1, 0), authority(2, 244 * DAY)];
+        let leaf = Validity::of(240 * DAY, 90 * DAY);
+        let check = |now: i64, expected: Option<i64>| {
+            assert_eq!(next(now, &both, &[leaf]), expected, "{now}");
+        };
+        check(245 * DAY, Some(300 * DAY));
+        check(300 * DAY, Some(365 * DAY));
+        check(365 * DAY, Some(244 * DAY + 365 * DAY * 2 / 3));
+        check(999 * DAY, None);
     }
 
     /// Whoever reads its Secret a while after it was written must trust everyone else's

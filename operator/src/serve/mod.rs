@@ -126,14 +126,15 @@ impl Config for ConfigService {
 /// Who connects, said in the first request.
 async fn hello(requests: &mut Streaming<WatchRequest>) -> Result<Hello, Status> {
     let first = timeout(HELLO, requests.next()).await;
-    let first = first.map_err(|_| problem::invalid("no Hello came in time"))?.transpose()?;
+    let first =
+        first.map_err(|_| problem::invalid("hello", "did not come in time"))?.transpose()?;
     let Some(watch_request::Request::Hello(hello)) = first.and_then(|it| it.request) else {
-        return Err(problem::invalid("the first request must be Hello"));
+        return Err(problem::invalid("hello", "must be the first request"));
     };
     let roles = Roles::of(&hello.roles)
-        .ok_or_else(|| problem::invalid("Hello.roles must name EDGE, INGEST or both"))?;
+        .ok_or_else(|| problem::invalid("hello.roles", "must name EDGE, INGEST or both"))?;
     if !(1..=253).contains(&hello.replica.chars().count()) {
-        return Err(problem::invalid("Hello.replica must have 1 to 253 characters"));
+        return Err(problem::invalid("hello.replica", "must have 1 to 253 characters"));
     }
     let level = hello.schema_level;
     debug!(replica = hello.replica, level, "hello");

@@ -81,11 +81,14 @@ impl Watching {
             Some(Request::Ack(ack)) => self.session.ack(ack.version),
             Some(Request::Nack(nack)) => return self.refused(nack),
             Some(Request::Hello(_)) => {
-                return ControlFlow::Break(Some(problem::invalid("Hello comes once, and first")));
+                return ControlFlow::Break(Some(problem::invalid(
+                    "hello",
+                    "comes once, and first",
+                )));
             }
             None => {
-                let message = "a request must be Ack or Nack after Hello";
-                return ControlFlow::Break(Some(problem::invalid(message)));
+                let message = "must be an Ack or a Nack after Hello";
+                return ControlFlow::Break(Some(problem::invalid("request", message)));
             }
         }
         ControlFlow::Continue(())
@@ -93,7 +96,7 @@ impl Watching {
 
     fn refused(&self, nack: Nack) -> ControlFlow<End> {
         let Some(source) = nack.source else {
-            return ControlFlow::Break(Some(problem::invalid("Nack.source is missing")));
+            return ControlFlow::Break(Some(problem::invalid("nack.source", "is missing")));
         };
         let (name, reason) = (Name::new(source.namespace, source.name), bounded(nack.reason));
         self.nacks.inc();

@@ -186,7 +186,7 @@ async fn a_process_that_ends_says_so_and_ends() {
 #[tokio::test]
 async fn a_replica_must_keep_to_the_protocol() {
     let rig = Rig::ready().await;
-    let invalid = (Code::InvalidArgument, "INVALID_REQUEST".to_owned());
+    let invalid = (Code::InvalidArgument, "INVALID_ARGUMENT".to_owned());
     for hello in [
         Hello { roles: vec![], ..hello() },
         Hello { roles: vec![0], ..hello() },
@@ -199,7 +199,7 @@ async fn a_replica_must_keep_to_the_protocol() {
     let mut client = rig.watch(hello()).await.unwrap();
     client.opened().await;
     client.requests.send(request(Request::Hello(hello()))).await.unwrap();
-    assert_eq!(client.next().await, "INVALID_REQUEST");
+    assert_eq!(client.next().await, "INVALID_ARGUMENT");
 }
 
 #[test]

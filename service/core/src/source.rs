@@ -1,6 +1,6 @@
 //! Names: which source, and which of its destinations.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use sha2::{Digest, Sha256};
 
@@ -8,7 +8,8 @@ use sha2::{Digest, Sha256};
 /// and made again, so that nothing is forgotten.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SourceId {
-    text: Box<str>,
+    /// Shared: tables of ten thousand sources are copied with each change.
+    text: Arc<str>,
     slash: u8,
 }
 
@@ -33,7 +34,7 @@ impl SourceId {
         }
         // A label has at most 63 characters.
         let slash = u8::try_from(namespace.len()).unwrap_or(u8::MAX);
-        Ok(Self { text: text.into_boxed_str(), slash })
+        Ok(Self { text: text.into(), slash })
     }
 
     /// The namespace.

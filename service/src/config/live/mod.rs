@@ -93,8 +93,10 @@ impl Publisher {
             let read = snapshot.read;
             let changed = self.tables.update(snapshot, Instant::now());
             // Queues and mappings first: an event is never accepted for less than is configured.
-            if changed.processing {
+            if changed.queues {
                 self.queues.send_replace(Arc::new(self.tables.queues()));
+            }
+            if changed.processing {
                 self.ingest.send_replace(Arc::new(self.tables.ingest()));
                 // Open calls ask again for their rights when this changes.
                 let clients = self.tables.clients();

@@ -40,6 +40,7 @@ pub(super) struct Tables {
 pub(super) struct Changed {
     pub(super) verification: bool,
     pub(super) processing: bool,
+    pub(super) queues: bool,
 }
 
 /// What one message makes in this process.
@@ -64,7 +65,7 @@ impl Tables {
     pub(super) fn update(&mut self, snapshot: Arc<Snapshot>, now: Instant) -> Changed {
         let before = std::mem::replace(&mut self.snapshot, snapshot.clone());
         let synced = snapshot.synced != before.synced;
-        let mut changed = Changed { verification: synced, processing: false };
+        let mut changed = Changed { verification: synced, ..Changed::default() };
         for (id, state) in changes(&before.sources, &snapshot.sources) {
             match state {
                 Some(State::Loaded(source)) => self.load(id, source, now, &mut changed),
@@ -188,10 +189,15 @@ impl Tables {
             let same = |before: &Arc<_>| Arc::ptr_eq(before, &ingested);
             if !self.ingest.get(id).is_some_and(same) {
                 changed.processing = true;
-                for (queue, _) in before.iter().flat_map(|before| queues_of(id, before)) {
-                    self.queues.remove(&queue);
+                let before: Vec<_> = before.iter().flat_map(|it| queues_of(id, it)).collect();
+                let now: Vec<_> = queues_of(id, source).collect();
+                if before != now {
+                    changed.queues = true;
+                    for (queue, _) in before {
+                        self.queues.remove(&queue);
+                    }
+                    self.queues.extend(now);
                 }
-                self.queues.extend(queues_of(id, source));
                 self.ingest.insert(id.clone(), ingested);
             }
         }
@@ -203,7 +209,7 @@ impl Tables {
         if let Some(before) = self.made_from.remove(id)
             && self.ingest.remove(id).is_some()
         {
-            changed.processing = true;
+            (changed.processing, changed.queues) = (true, true);
             for (queue, _) in queues_of(id, &before) {
                 self.queues.remove(&queue);
             }
