@@ -2,12 +2,16 @@
 //! computed from what there is now; it can be repeated at any time, and one source's trouble is
 //! nobody else's.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use futures_util::{StreamExt as _, stream};
 use kube::{
     Resource as _,
+    api::ObjectMeta,
     runtime::{
         Controller,
         controller::{Action, Config},
@@ -22,6 +26,7 @@ use crate::{
     compile::{Rejection, bounded, check, compile, sentence},
     dereference::{Dereference, Values},
     dirty::Dirty,
+    lock::lock,
     memory::{Finding, Memory},
     metrics::Metrics,
     name::Name,
@@ -48,11 +53,42 @@ pub(crate) struct Reconcile {
     pub(crate) sources: Arc<Sources>,
     pub(crate) dereference: Arc<Dereference>,
     pub(crate) table: Arc<Table>,
+    pub(crate) dirty: Arc<Dirty>,
+    pub(crate) first_pass: FirstPass,
     pub(crate) memory: Arc<Memory>,
     pub(crate) record: Record,
     pub(crate) report: Report,
     pub(crate) metrics: Metrics,
     pub(crate) public_url: Option<String>,
+}
+
+/// After a start, replicas first hear of every source; what is to be written about them waits.
+#[derive(Debug, Default)]
+pub(crate) struct FirstPass {
+    waiting: Mutex<Pass>,
+}
+
+#[derive(Debug, Default)]
+struct Pass {
+    done: bool,
+    waiting: Vec<Name>,
+}
+
+impl FirstPass {
+    /// Whether the rest of a look is to be postponed; marks all that was, when that is over.
+    fn postpones(&self, name: &Name, table: &Table, dirty: &Dirty) -> bool {
+        let mut pass = lock(&self.waiting);
+        if pass.done {
+            return false;
+        }
+        if table.knows_all() {
+            pass.done = true;
+            dirty.mark(std::mem::take(&mut pass.waiting));
+            return false;
+        }
+        pass.waiting.push(name.clone());
+        true
+    }
 }
 
 /// A look that failed; it is tried again.
@@ -104,22 +140,27 @@ impl Reconcile {
     pub(crate) fn forget(&self, name: &Name) {
         self.memory.forget(name);
         self.dereference.forget(name);
+        self.first_pass.postpones(name, &self.table, &self.dirty);
     }
 
     /// The whole look. IO: in `find_out` (reads), `keep` and `write` (writes, only while leading).
     async fn look(&self, name: &Name, source: &Source) -> Result<Action, Failed> {
         let metadata = source.meta();
-        let (finding, published) = self.find_out(name, source).await?;
+        let read = source.read();
+        let (finding, published) = self.find_out(name, metadata, &read).await?;
+        if self.first_pass.postpones(name, &self.table, &self.dirty) {
+            return Ok(Action::await_change());
+        }
         if published.rotated {
             info!(source = %name, "new values of its Secrets are in use");
             self.report.rotated(name, metadata).await;
         }
         // That it could not be recorded is no reason to say nothing.
-        let kept = match &source.0 {
+        let kept = match &read {
             Ok(source) if finding.verdict.is_ok() => self.record.keep(name, source).await,
             _ => Ok(()),
         };
-        let before = self.report.status_of(name, source).await.map_err(failed("status"))?;
+        let before = source.status();
         let facts = Facts {
             name,
             generation: finding.generation,
@@ -156,9 +197,9 @@ impl Reconcile {
     async fn find_out(
         &self,
         name: &Name,
-        source: &Source,
+        metadata: &ObjectMeta,
+        source: &serde_json::Result<SegmentSource>,
     ) -> Result<(Arc<Finding>, Published), Failed> {
-        let metadata = source.meta();
         let uid = metadata.uid.as_deref().unwrap_or_default();
         let generation = metadata.generation.unwrap_or(0);
         let known = self.memory.finding(name, uid, generation);
@@ -168,11 +209,11 @@ impl Reconcile {
                 return Ok((known.clone(), Published::default()));
             }
         }
-        let verdict = match &source.0 {
+        let verdict = match source {
             Ok(source) => check(source),
-            Err(error) => Err(Rejection::unreadable(&error.error)),
+            Err(error) => Err(Rejection::unreadable(&error.to_string())),
         };
-        let last = match (&verdict, &source.0) {
+        let last = match (&verdict, source) {
             (Ok(()), Ok(source)) => Some(Ok(source)),
             _ => {
                 let last = self.record.last(name, uid).await.map_err(failed("revision"))?;
@@ -190,11 +231,11 @@ impl Reconcile {
         let notes = compiled.as_ref().map(|it| sentence(&it.warnings)).unwrap_or_default();
         let unresolved = compiled.as_ref().map(|it| missing(it, &values));
         let held = match (compiled, &verdict) {
-            (Some(compiled), _) => Held::Loaded(Arc::new(compiled.source)),
+            (Some(compiled), _) => Held::Loaded(Box::new(compiled.source)),
             (None, Err(rejection)) => Held::NotLoaded(rejection.message.as_str().into()),
             (None, Ok(())) => Held::NotLoaded("cannot be compiled".into()),
         };
-        let mut published = self.table.publish(name, held);
+        let mut published = self.table.publish(name, &held);
         // Values that come or go are told as such.
         let whole = |unresolved: Option<&String>| unresolved.is_some_and(String::is_empty);
         published.rotated &= whole(known.as_ref().and_then(|it| it.unresolved.as_ref()))
@@ -219,7 +260,8 @@ impl Reconcile {
         warn!(source = %name, failures, "cannot finish looking at the source, trying again: {error}");
         if failures >= PATIENCE && !self.table.is_known(&name) {
             let reason = format!("the operator cannot read what it needs ({error})");
-            self.table.publish(&name, Held::NotLoaded(bounded(reason).into()));
+            self.table.publish(&name, &Held::NotLoaded(bounded(reason).into()));
+            self.first_pass.postpones(&name, &self.table, &self.dirty);
         }
         Action::requeue(pause(failures))
     }

@@ -10,7 +10,7 @@ use kube::{
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
 use segment_source_crds::{SegmentSource, SegmentSourceStatus, status::condition, status::reason};
-use serde_json::{Value, json};
+use serde_json::json;
 use tracing::warn;
 
 use crate::{
@@ -19,7 +19,6 @@ use crate::{
     metrics::{ApiErrors, Metrics},
     name::Name,
     status::find,
-    watch::Source,
 };
 
 /// Who writes, as `managedFields` and Events name it.
@@ -55,24 +54,6 @@ impl Report {
     ) -> Self {
         let reporter = Reporter { controller: MANAGER.to_owned(), instance: Some(instance) };
         Self { client, reporter, leadership, metrics }
-    }
-
-    /// The status that a source has. Of one that cannot be read it is asked for.
-    ///
-    /// # Errors
-    /// When the API server does not answer.
-    pub(crate) async fn status_of(
-        &self,
-        name: &Name,
-        source: &Source,
-    ) -> kube::Result<Option<SegmentSourceStatus>> {
-        if let Ok(source) = &source.0 {
-            return Ok(source.status.clone());
-        }
-        let read = self.api(name).get_opt(&name.name).await;
-        let read = read.inspect_err(|_| self.errors().count("segmentsources"))?;
-        let status = read.and_then(|mut it| it.data.get_mut("status").map(Value::take));
-        Ok(status.and_then(|status| serde_json::from_value(status).ok()))
     }
 
     /// Without a type, because not everything that is stored has ours.

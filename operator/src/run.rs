@@ -35,7 +35,7 @@ use crate::{
     memory::Memory,
     metrics::Metrics,
     parts::Parts,
-    reconcile::{self, Reconcile},
+    reconcile::{self, FirstPass, Reconcile},
     report::Report,
     revision::Record,
     serve::ConfigService,
@@ -239,6 +239,8 @@ fn look(shared: &Shared, parts: &mut Parts, memory: Arc<Memory>) {
         sources: sources.clone(),
         dereference,
         table: table.clone(),
+        dirty: dirty.clone(),
+        first_pass: FirstPass::default(),
         memory,
         record: Record::new(client.clone(), revisions.clone(), leadership.clone(), errors.clone()),
         report: Report::new(

@@ -59,7 +59,7 @@ impl Rig {
 
     fn publish(&self, generation: i64) {
         let source = Source { name: "web".into(), generation, ..Source::default() };
-        self.table.publish(&web(), Held::Loaded(Arc::new(source)));
+        self.table.publish(&web(), &Held::Loaded(Box::new(source)));
     }
 
     async fn watch(&self, hello: Hello) -> Result<Client, Status> {

@@ -37,10 +37,8 @@ pub(crate) struct Table {
 /// What a source is to replicas.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Held {
-    /// It exists; nothing more can be said yet, or ever could.
-    Unknown,
     /// Its last good configuration.
-    Loaded(Arc<Source>),
+    Loaded(Box<Source>),
     /// It was never right, for this reason.
     NotLoaded(Arc<str>),
 }
@@ -111,9 +109,9 @@ impl Table {
         *self.listed.borrow()
     }
 
-    /// Says what a source is now. What is not known or wrong never replaces what was good. A
+    /// Says what a source is now. What is wrong never replaces what was good. A
     /// source that is gone stays gone.
-    pub(crate) fn publish(&self, name: &Name, held: Held) -> Published {
+    pub(crate) fn publish(&self, name: &Name, held: &Held) -> Published {
         let mut state = self.lock();
         let published = state.publish(name, held);
         if published.changed {
@@ -125,6 +123,11 @@ impl Table {
     /// Whether anything can be said of the source.
     pub(crate) fn is_known(&self, name: &Name) -> bool {
         self.lock().is_known(name)
+    }
+
+    /// Whether something can be said of every source.
+    pub(crate) fn knows_all(&self) -> bool {
+        self.lock().knows_all()
     }
 
     /// The generation that replicas are told to run.

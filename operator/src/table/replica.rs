@@ -37,14 +37,11 @@ impl Roles {
     }
 
     /// The part of a source that is needed for them.
-    pub(super) fn view(self, source: &Source) -> Source {
+    pub(super) fn view(self, source: Source) -> Source {
         Source {
-            namespace: source.namespace.clone(),
-            name: source.name.clone(),
-            generation: source.generation,
-            schema_level: source.schema_level,
-            verification: self.edge.then(|| source.verification.clone()).flatten(),
-            processing: self.ingest.then(|| source.processing.clone()).flatten(),
+            verification: source.verification.filter(|_| self.edge),
+            processing: source.processing.filter(|_| self.ingest),
+            ..source
         }
     }
 }

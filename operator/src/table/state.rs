@@ -1,7 +1,12 @@
 //! What the table's lock guards: sources and removals by version, and the replicas.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fmt,
+    sync::Arc,
+};
 
+use prost::Message as _;
 use segment_source_proto::config::v1::{
     NotLoaded, Opened, Removed, Source, SourceState, Synced, WatchResponse, source_state,
     watch_response::Response,
@@ -21,6 +26,8 @@ const REMOVALS: usize = 10_000;
 pub(super) struct State {
     version: u64,
     sources: BTreeMap<Name, Entry>,
+    /// How many of them nothing is known of.
+    unknown: usize,
     /// What changed at which version; each source once.
     order: BTreeMap<u64, Name>,
     /// Those of `order` at which a source went.
@@ -39,7 +46,49 @@ pub(super) struct State {
 struct Entry {
     /// 0 while nothing is known.
     version: u64,
-    held: Held,
+    kept: Kept,
+}
+
+/// [`Held`], small.
+#[derive(Debug, PartialEq, Eq)]
+enum Kept {
+    /// It exists; nothing more can be said yet.
+    Unknown,
+    Loaded(Packed),
+    NotLoaded(Arc<str>),
+}
+
+/// An encoded source, which takes a fraction of the memory.
+#[derive(PartialEq, Eq)]
+struct Packed {
+    generation: i64,
+    bytes: Box<[u8]>,
+}
+
+impl fmt::Debug for Packed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Packed(generation {}, redacted)", self.generation)
+    }
+}
+
+impl Packed {
+    fn of(source: &Source) -> Self {
+        Self { generation: source.generation, bytes: source.encode_to_vec().into() }
+    }
+
+    fn source(&self) -> Source {
+        // It was encoded here.
+        Source::decode(&self.bytes[..]).unwrap_or_default()
+    }
+}
+
+impl From<&Held> for Kept {
+    fn from(held: &Held) -> Self {
+        match held {
+            Held::Loaded(source) => Self::Loaded(Packed::of(source)),
+            Held::NotLoaded(reason) => Self::NotLoaded(reason.clone()),
+        }
+    }
 }
 
 impl State {
@@ -56,7 +105,8 @@ impl State {
         if self.sources.contains_key(name) {
             return;
         }
-        self.sources.insert(name.clone(), Entry { version: 0, held: Held::Unknown });
+        self.sources.insert(name.clone(), Entry { version: 0, kept: Kept::Unknown });
+        self.unknown += 1;
         self.unsettled.insert(name.clone());
         // Who has not heard that it was gone need not, now that it is back.
         if let Some(version) = self.removed.remove(name) {
@@ -68,6 +118,7 @@ impl State {
     /// Whether it was there.
     pub(super) fn remove(&mut self, name: &Name) -> bool {
         let Some(entry) = self.sources.remove(name) else { return false };
+        self.unknown -= usize::from(entry.kept == Kept::Unknown);
         self.order.remove(&entry.version);
         self.unsettled.remove(name);
         for replica in self.replicas.values_mut() {
@@ -99,25 +150,27 @@ impl State {
         }
     }
 
-    pub(super) fn publish(&mut self, name: &Name, held: Held) -> Published {
+    pub(super) fn publish(&mut self, name: &Name, held: &Held) -> Published {
         let Some(entry) = self.sources.get(name) else { return Published::default() };
-        let keeps = match (&entry.held, &held) {
-            (_, Held::Unknown) | (Held::Loaded(_), Held::NotLoaded(_)) => true,
+        let kept = Kept::from(held);
+        let keeps = match (&entry.kept, &kept) {
+            (Kept::Loaded(_), Kept::NotLoaded(_)) => true,
             (before, now) => before == now,
         };
         if keeps {
             return Published::default();
         }
-        let rotated = match (&entry.held, &held) {
-            (Held::Loaded(before), Held::Loaded(now)) => {
-                before.generation == now.generation && secrets(before) != secrets(now)
+        let rotated = match (&entry.kept, held) {
+            (Kept::Loaded(before), Held::Loaded(now)) => {
+                before.generation == now.generation && secrets(&before.source()) != secrets(now)
             }
             _ => false,
         };
+        self.unknown -= usize::from(entry.kept == Kept::Unknown);
         self.order.remove(&entry.version);
         let version = self.next_version();
         self.order.insert(version, name.clone());
-        self.sources.insert(name.clone(), Entry { version, held });
+        self.sources.insert(name.clone(), Entry { version, kept });
         for replica in self.replicas.values_mut() {
             replica.nacks.remove(name);
         }
@@ -129,14 +182,18 @@ impl State {
     }
 
     pub(super) fn running(&self, name: &Name) -> Option<i64> {
-        match &self.sources.get(name)?.held {
-            Held::Loaded(source) => Some(source.generation),
-            Held::Unknown | Held::NotLoaded(_) => None,
+        match &self.sources.get(name)?.kept {
+            Kept::Loaded(source) => Some(source.generation),
+            Kept::Unknown | Kept::NotLoaded(_) => None,
         }
     }
 
+    pub(super) fn knows_all(&self) -> bool {
+        self.unknown == 0
+    }
+
     pub(super) fn progress(&self, name: &Name, generation: i64) -> Progress {
-        let Some(Entry { version, held: Held::Loaded(source) }) = self.sources.get(name) else {
+        let Some(Entry { version, kept: Kept::Loaded(source) }) = self.sources.get(name) else {
             return Progress::Pending;
         };
         if source.generation != generation {
@@ -209,12 +266,14 @@ impl State {
             let entry = self.sources.get(name).filter(|it| it.version == version);
             let source = Some(name.to_wire());
             replica.owed.remove(name);
-            let state = match entry.map(|it| &it.held) {
-                Some(Held::Loaded(it)) => source_state::State::Loaded(replica.hello.roles.view(it)),
-                Some(Held::NotLoaded(reason)) => {
+            let state = match entry.map(|it| &it.kept) {
+                Some(Kept::Loaded(it)) => {
+                    source_state::State::Loaded(replica.hello.roles.view(it.source()))
+                }
+                Some(Kept::NotLoaded(reason)) => {
                     source_state::State::NotLoaded(NotLoaded { reason: reason.to_string() })
                 }
-                Some(Held::Unknown) => continue,
+                Some(Kept::Unknown) => continue,
                 None if version <= replica.since => continue,
                 None => {
                     replica.told = version;
