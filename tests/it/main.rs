@@ -31,6 +31,7 @@ mod edge_unavailable;
 mod image_build;
 mod kube_harness;
 mod kube_operator_edits;
+mod kube_operator_leaders;
 mod kube_operator_life;
 mod kube_operator_secrets;
 mod load;
