@@ -40,7 +40,7 @@ pub(crate) enum Reported {
 /// Writes statuses and Events.
 pub(crate) struct Report {
     client: Client,
-    recorder: Recorder,
+    reporter: Reporter,
     leadership: Leadership,
     metrics: Metrics,
 }
@@ -53,8 +53,7 @@ impl Report {
         metrics: Metrics,
     ) -> Self {
         let reporter = Reporter { controller: MANAGER.to_owned(), instance: Some(instance) };
-        let recorder = Recorder::new(client.clone(), reporter);
-        Self { client, recorder, leadership, metrics }
+        Self { client, reporter, leadership, metrics }
     }
 
     /// Without a type, because not everything that is stored has ours.
@@ -137,7 +136,9 @@ impl Report {
         if !self.leadership.leads() {
             return;
         }
-        if let Err(error) = self.recorder.publish(event, about).await {
+        // One that had told something would count this as the same again, with the words of then.
+        let recorder = Recorder::new(self.client.clone(), self.reporter.clone());
+        if let Err(error) = recorder.publish(event, about).await {
             self.errors().count("events");
             warn!(reason = event.reason, "cannot write an Event: {error}");
         }

@@ -8,15 +8,20 @@ use std::{env, fs, path::PathBuf};
 /// When it is not there.
 #[must_use]
 pub fn binary() -> PathBuf {
+    beside("segment-source")
+}
+
+/// A binary of ours that was built beside the running test or benchmark.
+///
+/// # Panics
+/// When it is not there.
+#[must_use]
+pub fn beside(name: &str) -> PathBuf {
     let own = env::current_exe().expect("a process knows its file");
-    let found = own
-        .ancestors()
-        .skip(1)
-        .take(2)
-        .map(|folder| folder.join("segment-source"))
-        .find(|file| file.is_file());
+    let found =
+        own.ancestors().skip(1).take(2).map(|folder| folder.join(name)).find(|file| file.is_file());
     found.unwrap_or_else(|| {
-        panic!("no segment-source beside {}: run `cargo build --workspace` first", own.display())
+        panic!("no {name} beside {}: run `cargo build --workspace` first", own.display())
     })
 }
 

@@ -36,7 +36,7 @@ impl Server {
         let mut events: Vec<EventSummary> = Vec::new();
         loop {
             let request = ListEventsRequest {
-                namespace: NAMESPACE.into(),
+                namespace: self.namespace.clone(),
                 name: source.into(),
                 filter: Some(filter.clone()),
                 limit: PAGE,
@@ -102,7 +102,10 @@ impl Server {
     /// When the call fails.
     pub async fn pull(&self, source: &str, most: u32, wait: Duration) -> Vec<Delivery> {
         let mut queue = self.queue().await;
-        let request = pull_request(source, most, wait);
+        let mut request = pull_request(source, most, wait);
+        if let Some(queue) = &mut request.queue {
+            queue.namespace.clone_from(&self.namespace);
+        }
         queue.pull(request).await.expect("actions are pulled").into_inner().deliveries
     }
 

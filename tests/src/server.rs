@@ -1,16 +1,12 @@
 //! The running program: started with free ports, asked over its sockets, ended with the test.
 
 use std::{
-    fmt::Write,
-    io::{BufRead, BufReader, Read},
     net::SocketAddr,
+    ops::{Deref, DerefMut},
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
-    sync::{Arc, Mutex},
-    thread,
+    process::{Command, Stdio},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
 use segment_source_proto::{
     admin::v1::admin_client::AdminClient, ingest::v1::ingest_client::IngestClient,
     queue::v1::queue_client::QueueClient,
@@ -20,9 +16,10 @@ use tonic::transport::{Channel, Endpoint};
 
 use crate::{
     http::{Connection, Reply, Request, call},
+    manifest::NAMESPACE,
     process::{binary, memory},
+    running::Running,
     sign::{SECRET, sign},
-    wait::{eventually, soon},
 };
 
 /// Events are as large as the largest body, and come with a description.
@@ -35,6 +32,7 @@ pub struct Launch {
     wrapper: Vec<String>,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
+    namespace: String,
     ready: bool,
 }
 
@@ -47,6 +45,7 @@ impl Launch {
             wrapper: Vec::new(),
             arguments: vec!["serve".into()],
             environment: Vec::new(),
+            namespace: NAMESPACE.to_owned(),
             ready: true,
         };
         let (config, store) = (config.display().to_string(), store.display().to_string());
@@ -81,6 +80,13 @@ impl Launch {
         self
     }
 
+    /// The namespace of the sources that the server's methods name, if it is not the usual one.
+    #[must_use]
+    pub fn sources_of(mut self, namespace: &str) -> Self {
+        namespace.clone_into(&mut self.namespace);
+        self
+    }
+
     /// Does not wait for `/ready`, only for the sockets.
     #[must_use]
     pub fn unready(mut self) -> Self {
@@ -109,19 +115,12 @@ impl Launch {
     /// # Panics
     /// With the program's log, when it does not come up.
     pub async fn start(self) -> Server {
-        let mut child = self.command().spawn().expect("the program starts");
-        let log = Log::default();
-        log.collect(child.stdout.take().expect("stdout is piped"));
-        log.collect(child.stderr.take().expect("stderr is piped"));
+        let mut running = Running::start(self.command());
+        let [http, grpc, admin] = running.said("its addresses", addresses).await;
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut server =
-            Server { child, log, http: nowhere, grpc: nowhere, admin: nowhere, ended: None };
-        let end = std::time::Instant::now() + crate::wait::PATIENCE;
-        while !server.take_addresses() {
-            assert!(server.exited().is_none(), "it ended at once:\n{}", server.log());
-            assert!(std::time::Instant::now() < end, "it said no addresses:\n{}", server.log());
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
+        let (http, grpc) = (http.unwrap_or(nowhere), grpc.unwrap_or(nowhere));
+        let admin = admin.expect("it has an admin listener");
+        let mut server = Server { running, namespace: self.namespace, http, grpc, admin };
         if self.ready {
             server.until_ready().await;
         }
@@ -129,12 +128,12 @@ impl Launch {
     }
 }
 
-/// A running program. Dropping it kills the process, and shows its log when the test failed.
+/// A running program, and where it listens.
 #[derive(Debug)]
 pub struct Server {
-    child: Child,
-    log: Log,
-    ended: Option<ExitStatus>,
+    running: Running,
+    /// Of the sources that its methods name.
+    pub namespace: String,
     /// Where webhooks go.
     pub http: SocketAddr,
     /// gRPC.
@@ -143,25 +142,21 @@ pub struct Server {
     pub admin: SocketAddr,
 }
 
+impl Deref for Server {
+    type Target = Running;
+
+    fn deref(&self) -> &Running {
+        &self.running
+    }
+}
+
+impl DerefMut for Server {
+    fn deref_mut(&mut self) -> &mut Running {
+        &mut self.running
+    }
+}
+
 impl Server {
-    /// The process id.
-    #[must_use]
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// Everything it has logged.
-    #[must_use]
-    pub fn log(&self) -> String {
-        self.log.text()
-    }
-
-    /// Waits until a line of the log satisfies `wanted`.
-    pub async fn logged(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
-        let found = || async { self.log().lines().find(|line| wanted(line)).map(str::to_owned) };
-        eventually(what, found).await
-    }
-
     /// Waits until `/ready` says yes.
     ///
     /// # Panics
@@ -188,12 +183,24 @@ impl Server {
 
     /// Posts a body to a source with this signature.
     pub async fn post_signed(&self, source: &str, body: &[u8], signature: &str) -> Reply {
-        call(self.http, &webhook(source).header("X-Signature", signature).body(body)).await
+        call(self.http, &self.webhook(source).header("X-Signature", signature).body(body)).await
     }
 
     /// Posts a body to a source without a signature.
     pub async fn post_unsigned(&self, source: &str, body: &[u8]) -> Reply {
-        call(self.http, &webhook(source).body(body)).await
+        call(self.http, &self.webhook(source).body(body)).await
+    }
+
+    /// A webhook request to a source, with Segment's usual headers.
+    #[must_use]
+    pub fn webhook(&self, source: &str) -> Request {
+        webhook_to(&self.target(source))
+    }
+
+    /// The ingest path of a source.
+    #[must_use]
+    pub fn target(&self, source: &str) -> String {
+        format!("/v1/sources/{}/{source}", self.namespace)
     }
 
     /// A client of the Queue service.
@@ -240,103 +247,16 @@ impl Server {
         let used = self.memory();
         assert!(used < bytes, "{} MiB are in use", used >> 20);
     }
-
-    /// Kills it as the system does when memory is out, and waits until it is gone.
-    ///
-    /// # Panics
-    /// When it cannot be killed.
-    pub fn kill(&mut self) {
-        if self.ended.is_none() {
-            self.child.kill().expect("the process can be killed");
-            self.ended = Some(self.child.wait().expect("the process is ours"));
-        }
-    }
-
-    /// Asks it to end, as Kubernetes does, without waiting.
-    pub fn terminate(&self) {
-        self.signal(Signal::TERM);
-    }
-
-    /// Asks it to end, as Ctrl-C does, without waiting.
-    pub fn interrupt(&self) {
-        self.signal(Signal::INT);
-    }
-
-    /// Waits until it has ended by itself.
-    pub async fn ended(&mut self) -> ExitStatus {
-        let end = async {
-            loop {
-                match self.exited() {
-                    Some(status) => break status,
-                    None => tokio::time::sleep(std::time::Duration::from_millis(5)).await,
-                }
-            }
-        };
-        soon("the program ends", end).await
-    }
-
-    /// The exit status, when it has ended.
-    ///
-    /// # Panics
-    /// When the process is not ours.
-    pub fn exited(&mut self) -> Option<ExitStatus> {
-        if self.ended.is_none() {
-            self.ended = self.child.try_wait().expect("the process is ours");
-        }
-        self.ended
-    }
-
-    fn signal(&self, signal: Signal) {
-        // Once waited for, the id may be somebody else's.
-        assert!(self.ended.is_none(), "it has ended already:\n{}", self.log());
-        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw).expect("a process id");
-        kill_process(pid, signal).expect("the process takes signals");
-    }
-
-    /// Reads the bound addresses from the log event that has all three.
-    fn take_addresses(&mut self) -> bool {
-        let event = self.log.find(|line| {
-            let event: Value = serde_json::from_str(line).ok()?;
-            let fields = event.get("fields").unwrap_or(&event);
-            let address = |name: &str| {
-                // A role without that listener says so with an empty or absent field.
-                fields.get(name).map(|value| value.as_str().and_then(|text| text.parse().ok()))
-            };
-            let all = [address("http"), address("grpc"), address("admin")];
-            all.iter().any(Option::is_some).then_some(all)
-        });
-        let Some([http, grpc, admin]) = event else { return false };
-        let Some(admin) = admin.flatten() else { return false };
-        self.admin = admin;
-        self.http = http.flatten().unwrap_or(self.http);
-        self.grpc = grpc.flatten().unwrap_or(self.grpc);
-        true
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.kill();
-        if thread::panicking() {
-            let mut text = String::new();
-            let lines = self.log();
-            let skipped = lines.lines().count().saturating_sub(80);
-            for line in lines.lines().skip(skipped) {
-                _ = writeln!(text, "  {line}");
-            }
-            // Through the captured output of the test.
-            #[expect(clippy::print_stderr, reason = "shown with the failure of the test")]
-            {
-                eprintln!("log of process {} (last 80 lines):\n{text}", self.pid());
-            }
-        }
-    }
 }
 
 /// A webhook request to a source of the test namespace, with Segment's usual headers.
 #[must_use]
 pub fn webhook(source: &str) -> Request {
-    Request::new("POST", &target(source))
+    webhook_to(&target(source))
+}
+
+pub(crate) fn webhook_to(target: &str) -> Request {
+    Request::new("POST", target)
         .header("User-Agent", "Segment (Actions)")
         .header("Content-Type", "application/json")
 }
@@ -344,30 +264,15 @@ pub fn webhook(source: &str) -> Request {
 /// The ingest path of a source of the test namespace.
 #[must_use]
 pub fn target(source: &str) -> String {
-    format!("/v1/sources/{}/{source}", crate::manifest::NAMESPACE)
+    format!("/v1/sources/{NAMESPACE}/{source}")
 }
 
-/// Lines of output, collected by a thread for each stream until the stream ends.
-#[derive(Clone, Debug, Default)]
-struct Log(Arc<Mutex<Vec<String>>>);
-
-impl Log {
-    fn collect(&self, stream: impl Read + Send + 'static) {
-        let lines = Arc::clone(&self.0);
-        thread::spawn(move || {
-            for line in BufReader::new(stream).split(b'\n') {
-                let Ok(line) = line else { break };
-                let line = String::from_utf8_lossy(&line).into_owned();
-                lines.lock().expect("no panic while locked").push(line);
-            }
-        });
-    }
-
-    fn text(&self) -> String {
-        self.0.lock().expect("no panic while locked").join("\n")
-    }
-
-    fn find<T>(&self, wanted: impl Fn(&str) -> Option<T>) -> Option<T> {
-        self.0.lock().expect("no panic while locked").iter().find_map(|line| wanted(line))
-    }
+/// The bound addresses (webhooks, gRPC, admin), from the log event that has them.
+fn addresses(line: &str) -> Option<[Option<SocketAddr>; 3]> {
+    let event: Value = serde_json::from_str(line).ok()?;
+    let fields = event.get("fields").unwrap_or(&event);
+    // A role without that listener says so with an empty or absent field.
+    let address = |name: &str| fields.get(name)?.as_str()?.parse().ok();
+    let all = [address("http"), address("grpc"), address("admin")];
+    all[2].is_some().then_some(all)
 }
