@@ -1,11 +1,20 @@
-//! Certificates of a test, as the operator or cert-manager would put them into a folder.
+//! Certificates of a test, as the operator or cert-manager would put them into a folder, and
+//! connections that check those of others.
 
-use std::{fs, path::Path};
+use std::{fs, io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
+use hyper_util::rt::TokioIo;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
     KeyUsagePurpose,
 };
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, ServerName, pem::PemObject as _},
+};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tonic::transport::{Channel, Endpoint, Uri};
 
 /// An authority of its own.
 #[derive(Debug)]
@@ -53,4 +62,35 @@ impl Authority {
             fs::write(folder.join(name), text).expect("a file");
         }
     }
+}
+
+/// A gRPC connection to an ingest, made when it is first used and again whenever it must, as a
+/// client of the program does it that has no certificate: whatever the address, the server proves
+/// itself as the ingest by these CAs.
+///
+/// # Panics
+/// When there is no CA among the PEM.
+#[must_use]
+pub fn channel(address: SocketAddr, ca: &[u8]) -> Channel {
+    let mut roots = RootCertStore::empty();
+    let (added, _) =
+        roots.add_parsable_certificates(CertificateDer::pem_slice_iter(ca).filter_map(Result::ok));
+    assert!(added > 0, "a CA in {}", String::from_utf8_lossy(ca));
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let config = config.expect("versions of TLS").with_root_certificates(roots);
+    let mut config = config.with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let connector = TlsConnector::from(Arc::new(config));
+    let connect = tower::service_fn(move |_: Uri| {
+        let connector = connector.clone();
+        async move {
+            let name = ServerName::try_from("ingest.segment-source.internal").expect("a name");
+            let stream = TcpStream::connect(address).await?;
+            stream.set_nodelay(true)?;
+            Ok::<_, io::Error>(TokioIo::new(connector.connect(name, stream).await?))
+        }
+    });
+    let endpoint = Endpoint::from_static("http://ingest").connect_timeout(Duration::from_secs(5));
+    endpoint.connect_with_connector_lazy(connect)
 }
