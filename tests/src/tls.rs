@@ -1,7 +1,7 @@
 //! Certificates of a test, as the operator or cert-manager would put them into a folder, and gRPC
 //! connections by them, which rustls makes and not the program's own code.
 
-use std::{fs, io, net::SocketAddr, path::Path, sync::Arc};
+use std::{fs, io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use hyper_util::rt::TokioIo;
 use rcgen::{
@@ -86,32 +86,47 @@ impl Authority {
     /// When TLS cannot be set up.
     #[must_use]
     pub fn connect(&self, address: SocketAddr, own: Option<&Certificate>) -> Channel {
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates([der(&self.pem())]);
-        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .expect("the provider knows TLS")
-            .with_root_certificates(roots);
-        let mut config = match own {
-            None => config.with_no_client_auth(),
-            Some(own) => {
-                let key = PrivateKeyDer::from_pem_slice(own.key.as_bytes()).expect("a key");
-                let chain = vec![der(&own.certificate)];
-                config.with_client_auth_cert(chain, key).expect("a certificate")
-            }
-        };
-        config.alpn_protocols = vec![b"h2".to_vec()];
-        let connector = TlsConnector::from(Arc::new(config));
-        let connector = tower::service_fn(move |_: Uri| {
-            let connector = connector.clone();
-            async move {
-                let socket = TcpStream::connect(address).await?;
-                let name = ServerName::try_from("ingest.segment-source.internal").expect("a name");
-                Ok::<_, io::Error>(TokioIo::new(connector.connect(name, socket).await?))
-            }
-        });
-        Endpoint::from_static("http://ingest.invalid").connect_with_connector_lazy(connector)
+        connect(address, self.pem().as_bytes(), own)
     }
+}
+
+/// A connection to an ingest, made when it is first used and again whenever it must: whatever the
+/// address, the server proves itself as the ingest by these CAs.
+///
+/// # Panics
+/// When there is no CA among the PEM, or TLS cannot be set up.
+#[must_use]
+pub fn connect(address: SocketAddr, ca: &[u8], own: Option<&Certificate>) -> Channel {
+    let mut roots = RootCertStore::empty();
+    let authorities = CertificateDer::pem_slice_iter(ca).filter_map(Result::ok);
+    let (added, _) = roots.add_parsable_certificates(authorities);
+    assert!(added > 0, "a CA in {}", String::from_utf8_lossy(ca));
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("the provider knows TLS")
+        .with_root_certificates(roots);
+    let mut config = match own {
+        None => config.with_no_client_auth(),
+        Some(own) => {
+            let key = PrivateKeyDer::from_pem_slice(own.key.as_bytes()).expect("a key");
+            let chain = CertificateDer::from_pem_slice(own.certificate.as_bytes());
+            let chain = vec![chain.expect("a certificate")];
+            config.with_client_auth_cert(chain, key).expect("a certificate")
+        }
+    };
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let connector = TlsConnector::from(Arc::new(config));
+    let connector = tower::service_fn(move |_: Uri| {
+        let connector = connector.clone();
+        async move {
+            let socket = TcpStream::connect(address).await?;
+            socket.set_nodelay(true)?;
+            let name = ServerName::try_from("ingest.segment-source.internal").expect("a name");
+            Ok::<_, io::Error>(TokioIo::new(connector.connect(name, socket).await?))
+        }
+    });
+    let endpoint = Endpoint::from_static("http://ingest.invalid");
+    endpoint.connect_timeout(Duration::from_secs(5)).connect_with_connector_lazy(connector)
 }
 
 impl Certificate {
@@ -123,8 +138,4 @@ impl Certificate {
             fs::write(folder.join(name), pem).expect("the certificate is written");
         }
     }
-}
-
-fn der(pem: &str) -> CertificateDer<'static> {
-    CertificateDer::from_pem_slice(pem.as_bytes()).expect("a certificate")
 }

@@ -109,7 +109,8 @@ impl Config for ConfigService {
         let hello = hello(&mut requests).await?;
         may_have(&peer, hello.roles)?;
         let roles = hello.roles.label();
-        info!(replica = hello.replica, roles, address = ?peer.address, "replica connected");
+        let address = peer.address.map(tracing::field::display);
+        info!(replica = hello.replica, roles, address, "replica connected");
         let watching = Watching {
             replica: hello.replica.clone(),
             session: self.table.open(epoch, hello),

@@ -177,6 +177,29 @@ impl Cluster {
         self.ctr(&["images", "import", &archive]).await.exits(0);
     }
 
+    /// Gives an image that was loaded another name, too. Both in full, with the registry.
+    ///
+    /// # Panics
+    /// When there is no such image.
+    pub async fn tag_image(&self, name: &str, other: &str) {
+        self.ctr(&["images", "tag", name, other]).await.exits(0);
+    }
+
+    /// Runs commands in a shell, in a folder, as the administrator, with kubectl and Helm on the
+    /// PATH. The first that fails ends it.
+    ///
+    /// # Panics
+    /// When it does not end.
+    pub async fn shell(&self, folder: &Path, commands: &str) -> Finished {
+        let tools = tool("kubectl");
+        let tools = tools.parent().expect("it is in a folder").display();
+        let path = std::env::var("PATH").unwrap_or_default();
+        let mut command = self.in_netns("bash");
+        command.args(["-e", "-o", "pipefail", "-c", commands]);
+        command.current_dir(folder).env("PATH", format!("{tools}:{path}"));
+        run(command, &self.facts, "").await
+    }
+
     /// Kills a container's process as the system does when memory is out.
     ///
     /// # Panics
