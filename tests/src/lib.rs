@@ -7,6 +7,7 @@ pub mod command;
 pub mod http;
 pub mod kube;
 pub mod manifest;
+pub mod mount;
 pub mod operator;
 pub mod powercut;
 pub mod prober;

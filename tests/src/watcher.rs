@@ -7,7 +7,7 @@ use segment_source_proto::config::v1::{
     Ack, Hello, Nack, Opened, Removed, Role, SourceState, Synced, WatchRequest, WatchResponse,
     config_client::ConfigClient, watch_request::Request, watch_response::Response,
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::JoinSet};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::{Code, Status, Streaming};
 
@@ -116,6 +116,23 @@ impl Watcher {
                 return removed;
             }
         }
+    }
+
+    /// Goes on by itself, taking everything into service, until what is returned is dropped.
+    #[must_use]
+    pub fn take_all(mut self) -> JoinSet<()> {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            while let Ok(Some(message)) = self.responses.message().await {
+                match message.response {
+                    Some(Response::State(state)) => self.ack(state.version),
+                    Some(Response::Removed(removed)) => self.ack(removed.version),
+                    Some(Response::Synced(synced)) => self.ack(synced.version),
+                    Some(Response::Opened(_)) | None => {}
+                }
+            }
+        });
+        tasks
     }
 
     /// Says that everything up to this version is in service.
