@@ -102,8 +102,13 @@ async fn a_malformed_stored_object_harms_nobody() {
         let log = operator.log();
         assert!(log.contains(&format!("{}/{name}", sources.namespace)), "{name} is not told");
     }
-    // An API server that checks the whole object lets nobody write a status beside a broken spec;
-    // then it is told by the log and the metrics alone.
+    // Beside some broken specs the API server takes no status; of those the log and the metrics
+    // tell.
+    for name in ["is-partly", "is-nothing"] {
+        let said = "Accepted=False/Unreadable Ready=False/Unreadable Stalled=True/Unreadable";
+        let status = sources.until(name, said).await;
+        assert!(status.message("Accepted").contains("apply the manifest again"));
+    }
     assert_eq!(operator.metric("sources{state=\"unreadable\"}").await, 4.0);
 
     // Others go on, and what is put right is served.

@@ -13,9 +13,12 @@ use segment_source_tests::{
     relay::Relay,
     site::Site,
     sources::Sources,
+    tls::{Certificate, connect},
     wait::eventually,
+    watcher::Watcher,
 };
 use serde_json::json;
+use tonic::Code;
 
 const IDENTITY: &[&str] = &["ca.crt", "tls.crt", "tls.key"];
 
@@ -74,14 +77,27 @@ async fn certificates_are_made_and_rotated_without_anybody_noticing() {
     let server = launch.sources_of(&namespace).start().await;
     sources.until_ready("web").await;
 
-    // A certificate is not good for what it does not say.
+    // A certificate is good for what it says: the service refuses to start with one of too few
+    // roles, and the operator to serve it.
     let at = other.path().join("tls");
     let edge = Mount::new(&client, &namespace, "rel-edge-tls", IDENTITY, &at).await;
     let tls = edge.folder.to_str().expect("UTF-8").to_owned();
-    let launch = other.launch().flag("config", &config).flag("tls", &tls).flag("replica", "bad");
-    let bad = launch.unready().start().await;
-    bad.logged("that it has not the role", |line| line.contains("no role `ingest`")).await;
-    drop(bad);
+    let refused = other.launch().flag("config", &config).flag("tls", &tls).command().output();
+    let refused = refused.expect("it ends");
+    assert!(!refused.status.success());
+    let said = String::from_utf8_lossy(&refused.stdout).into_owned();
+    assert!(said.contains("the certificate is for `edge`"), "{said}");
+    let leader = match sources.leader().await.0.as_str() {
+        "one" => &one,
+        _ => &two,
+    };
+    let own = Certificate::read(&edge.folder);
+    let ca = key(&sources, "rel-edge-tls", "ca.crt").await.expect("it is filled");
+    let channel = |own| connect(leader.grpc, "operator", &ca, own);
+    let refused = Watcher::over(channel(Some(&own)), "bad", 2).await.expect_err("all is asked for");
+    assert_eq!(refused.code(), Code::PermissionDenied, "{refused}");
+    let refused = Watcher::over(channel(None), "bad", 2).await.expect_err("nobody is asking");
+    assert_ne!(refused.code(), Code::Ok, "{refused}");
 
     let prober = Prober::start(&server, "web");
     let (mut leaves, mut authorities, mut both) = (BTreeSet::new(), BTreeSet::new(), false);

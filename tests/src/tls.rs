@@ -86,35 +86,61 @@ impl Authority {
     /// When TLS cannot be set up.
     #[must_use]
     pub fn connect(&self, address: SocketAddr, own: Option<&Certificate>) -> Channel {
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates([der(&self.pem())]);
-        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .expect("the provider knows TLS")
-            .with_root_certificates(roots);
-        let mut config = match own {
-            None => config.with_no_client_auth(),
-            Some(own) => {
-                let key = PrivateKeyDer::from_pem_slice(own.key.as_bytes()).expect("a key");
-                let chain = vec![der(&own.certificate)];
-                config.with_client_auth_cert(chain, key).expect("a certificate")
-            }
-        };
-        config.alpn_protocols = vec![b"h2".to_vec()];
-        let connector = TlsConnector::from(Arc::new(config));
-        let connector = tower::service_fn(move |_: Uri| {
-            let connector = connector.clone();
-            async move {
-                let socket = TcpStream::connect(address).await?;
-                let name = ServerName::try_from("ingest.segment-source.internal").expect("a name");
-                Ok::<_, io::Error>(TokioIo::new(connector.connect(name, socket).await?))
-            }
-        });
-        Endpoint::from_static("http://ingest.invalid").connect_with_connector_lazy(connector)
+        connect(address, "ingest", &self.pem(), own)
     }
 }
 
+/// A connection to a server of this role at `address`, by an authority's certificate, with a client
+/// certificate or without.
+///
+/// # Panics
+/// When TLS cannot be set up.
+#[must_use]
+pub fn connect(
+    address: SocketAddr,
+    role: &str,
+    authority: &str,
+    own: Option<&Certificate>,
+) -> Channel {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates([der(authority)]);
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("the provider knows TLS")
+        .with_root_certificates(roots);
+    let mut config = match own {
+        None => config.with_no_client_auth(),
+        Some(own) => {
+            let key = PrivateKeyDer::from_pem_slice(own.key.as_bytes()).expect("a key");
+            let chain = vec![der(&own.certificate)];
+            config.with_client_auth_cert(chain, key).expect("a certificate")
+        }
+    };
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let connector = TlsConnector::from(Arc::new(config));
+    let name = format!("{role}.segment-source.internal");
+    let name = ServerName::try_from(name).expect("a name");
+    let connector = tower::service_fn(move |_: Uri| {
+        let (connector, name) = (connector.clone(), name.clone());
+        async move {
+            let socket = TcpStream::connect(address).await?;
+            Ok::<_, io::Error>(TokioIo::new(connector.connect(name, socket).await?))
+        }
+    });
+    Endpoint::from_static("http://server.invalid").connect_with_connector_lazy(connector)
+}
+
 impl Certificate {
+    /// The identity in a folder.
+    ///
+    /// # Panics
+    /// When it cannot be read.
+    #[must_use]
+    pub fn read(folder: &Path) -> Self {
+        let read = |name: &str| fs::read_to_string(folder.join(name)).expect("it can be read");
+        Self { certificate: read("tls.crt"), key: read("tls.key"), authority: read("ca.crt") }
+    }
+
     fn write(&self, folder: &Path) {
         fs::create_dir_all(folder).expect("a folder");
         let parts =

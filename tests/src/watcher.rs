@@ -9,7 +9,10 @@ use segment_source_proto::config::v1::{
 };
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_stream::wrappers::UnboundedReceiverStream;
-use tonic::{Code, Status, Streaming};
+use tonic::{
+    Code, Status, Streaming,
+    transport::{Channel, Endpoint},
+};
 
 use crate::wait::{eventually, soon};
 
@@ -33,8 +36,19 @@ impl Watcher {
     /// When the operator breaks the protocol.
     pub async fn open(operator: SocketAddr, replica: &str, level: u32) -> Result<Self, Status> {
         let address = format!("http://{operator}");
-        let client = soon("the operator is connected to", ConfigClient::connect(address)).await;
-        let mut client = client.map_err(|error| Status::unavailable(error.to_string()))?;
+        let channel = Endpoint::from_shared(address).expect("an address is a URI").connect_lazy();
+        Self::over(channel, replica, level).await
+    }
+
+    /// The same over a connection that somebody else has made.
+    ///
+    /// # Errors
+    /// What the operator says against it.
+    ///
+    /// # Panics
+    /// When the operator breaks the protocol.
+    pub async fn over(channel: Channel, replica: &str, level: u32) -> Result<Self, Status> {
+        let mut client = ConfigClient::new(channel);
         let (requests, outgoing) = mpsc::unbounded_channel();
         let hello = Hello {
             roles: vec![Role::Edge.into(), Role::Ingest.into()],
