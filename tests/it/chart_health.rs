@@ -1,34 +1,15 @@
 //! What GitOps tools make of a source in every state that the operator reports: Argo CD by our
 //! script, Flux by kstatus. Both must say the same.
 
-use std::{
-    io::Write,
-    process::{Command, Stdio},
+use segment_source_tests::{
+    health::{Health, health},
+    kube::tools,
 };
-
-use segment_source_tests::chart::{chart, program};
 use serde_json::{Value, json};
 
 /// Whether there is the tool that asks both; `tests/tools/health` is its source.
 fn available() -> bool {
-    segment_source_tests::chart::available_too("health")
-}
-
-/// What kstatus says, then Argo CD's status and message.
-fn health(object: &Value) -> (String, String, String) {
-    let mut child = Command::new(program("health").expect("it was found before"))
-        .arg(chart("argo-cd/health.lua"))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the tool starts");
-    let bytes = serde_json::to_vec(object).expect("JSON");
-    child.stdin.take().expect("a pipe").write_all(&bytes).expect("the tool reads");
-    let output = child.wait_with_output().expect("the tool ends");
-    assert!(output.status.success(), "{object}");
-    let answer: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    let text = |path: &str| answer.pointer(path).and_then(Value::as_str).expect(path).to_owned();
-    (text("/kstatus"), text("/argo/status"), text("/argo/message"))
+    tools::available(&["health"])
 }
 
 fn condition(kind: &str, status: &str, message: &str) -> Value {
@@ -48,11 +29,8 @@ fn source(observed: i64, conditions: &[Value]) -> Value {
 
 #[track_caller]
 fn check(object: &Value, kstatus: &str, argo: &str, message: &str) {
-    assert_eq!(
-        health(object),
-        (kstatus.to_owned(), argo.to_owned(), message.to_owned()),
-        "{object}"
-    );
+    let (kstatus, argo) = (kstatus.to_owned(), argo.to_owned());
+    assert_eq!(health(object), Health { kstatus, argo, message: message.to_owned() }, "{object}");
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! The harness: everything a test needs to run the real program and talk to it over real sockets.
 //! It knows the program from outside only: its command line, its manifests, its wire.
 
+pub mod admission;
 pub mod capture;
 pub mod chart;
 pub mod command;
+pub mod health;
 pub mod http;
 pub mod kube;
 pub mod manifest;
@@ -14,6 +16,8 @@ pub mod prober;
 pub mod process;
 pub mod read;
 pub mod relay;
+pub mod release;
+pub mod rights;
 pub mod running;
 pub mod schemas;
 pub mod server;

@@ -6,6 +6,7 @@
 //! is in [`control`] and [`node`], how it is spoken to in [`keeper`].
 
 pub mod api;
+pub mod audit;
 pub mod cluster;
 pub mod control;
 pub mod etcd;
