@@ -173,6 +173,10 @@ impl Reconcile {
         };
         let now = status(&facts, before.as_ref(), jiff::Timestamp::now());
         let reported = self.report.write(name, metadata, before.as_ref(), &now).await;
+        if reported.is_err() {
+            // The API server takes no status beside some specs; then the metrics must tell.
+            self.memory.set_state(name, state(&now));
+        }
         let reported = reported.map_err(failed("status"))?;
         let said = match reported {
             Reported::Same | Reported::Written => Some(&now),

@@ -256,11 +256,9 @@ async fn a_leader_that_cannot_renew_ends_by_itself() {
     let two = two.flag("public-url", &url("two")).ready().await;
     two.until_leading().await;
     sources.source("web", mappings(2)).await;
-    let mut watcher = Watcher::until_open(two.grpc, "by-hand", 2).await;
+    let watcher = Watcher::until_open(two.grpc, "by-hand", 2).await;
     assert_eq!(i64::try_from(watcher.opened.epoch), Ok(i64::from(epoch) + 1));
-    let (states, synced) = watcher.until_synced().await;
-    assert_eq!(states.len(), 1);
-    watcher.ack(synced.version);
+    let _replica = watcher.take_all();
     until_reported_by(&sources, "two", &["web".into()]).await;
     assert_ne!(sources.get("web").await["metadata"], before["metadata"]);
     one.logged("that it saw the edit", |line| {
@@ -338,8 +336,6 @@ async fn a_status_is_written_only_on_the_source_it_is_about() {
         sources.source("web", mappings(count % 5)).await;
     }
     sources.source("web", json!({"mappings": []})).await;
-    let mut watcher = Watcher::until_open(operator.grpc, "by-hand", 2).await;
-    let (_, synced) = watcher.until_synced().await;
-    watcher.ack(synced.version);
+    let _replica = Watcher::until_open(operator.grpc, "by-hand", 2).await.take_all();
     sources.until_ready("web").await;
 }

@@ -10,6 +10,7 @@ pub mod http;
 pub mod installed;
 pub mod kube;
 pub mod manifest;
+pub mod mount;
 pub mod operator;
 pub mod page;
 pub mod powercut;

@@ -119,11 +119,22 @@ impl Operator {
     /// # Panics
     /// When the page does not answer, or has no such metric.
     pub async fn metric(&self, name: &str) -> f64 {
+        self.find_metric(name).await.unwrap_or_else(|page| panic!("no {name} in:\n{page}"))
+    }
+
+    /// The same; 0 when there is no such metric, as with labels that never occurred.
+    ///
+    /// # Panics
+    /// When the page does not answer.
+    pub async fn metric_or_zero(&self, name: &str) -> f64 {
+        self.find_metric(name).await.unwrap_or_default()
+    }
+
+    async fn find_metric(&self, name: &str) -> Result<f64, String> {
         let page = self.get("/metrics").await.expect("the metrics answer").text();
         let name = format!("segment_source_operator_{name}");
         let found = page.lines().find_map(|line| line.strip_prefix(&name)?.strip_prefix(' '));
-        let found = found.unwrap_or_else(|| panic!("no {name} in:\n{page}"));
-        found.parse().expect("a number")
+        found.map(|it| it.parse().expect("a number")).ok_or(page)
     }
 
     /// Waits until it leads.

@@ -8,6 +8,7 @@ use std::{
 
 use tokio::{
     net::{TcpListener, TcpStream},
+    sync::watch,
     task::JoinHandle,
 };
 
@@ -17,6 +18,7 @@ pub struct Relay {
     /// Where it listens.
     pub address: SocketAddr,
     targets: Arc<Mutex<Targets>>,
+    open: watch::Sender<()>,
     task: JoinHandle<()>,
 }
 
@@ -36,9 +38,12 @@ impl Relay {
         let address = listener.local_addr().expect("it is bound");
         let targets = Arc::new(Mutex::new(Targets { all: all.to_owned(), next: 0 }));
         let known = Arc::clone(&targets);
+        let open = watch::Sender::new(());
+        let cut = open.subscribe();
         let task = tokio::spawn(async move {
             while let Ok((mut near, _)) = listener.accept().await {
-                let known = Arc::clone(&known);
+                let (known, mut cut) = (Arc::clone(&known), cut.clone());
+                cut.mark_unchanged();
                 tokio::spawn(async move {
                     let count = known.lock().expect("no panic while locked").all.len();
                     for _ in 0..count {
@@ -47,14 +52,17 @@ impl Relay {
                         if let Ok(mut far) = TcpStream::connect(target).await {
                             _ = near.set_nodelay(true);
                             _ = far.set_nodelay(true);
-                            _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+                            tokio::select! {
+                                _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+                                _ = cut.changed() => {}
+                            }
                             return;
                         }
                     }
                 });
             }
         });
-        Self { address, targets, task }
+        Self { address, targets, open, task }
     }
 
     /// From now on to these targets.
@@ -63,6 +71,11 @@ impl Relay {
     /// Never.
     pub fn to(&self, all: &[SocketAddr]) {
         self.targets.lock().expect("no panic while locked").all = all.to_owned();
+    }
+
+    /// Ends every connection that is open.
+    pub fn cut(&self) {
+        self.open.send_replace(());
     }
 
     /// What `serve --config` is told.

@@ -50,7 +50,7 @@ impl Remote {
     pub fn new(forward: Forward, ca: &[u8], token: &str) -> Self {
         let bearer = format!("Bearer {token}").parse().expect("a token of printable characters");
         let channel =
-            InterceptedService::new(tls::connect(forward.address, ca, None), Bearer(bearer));
+            InterceptedService::new(tls::connect(forward.address, "ingest", ca, None), Bearer(bearer));
         Self { channel, _forward: forward }
     }
 

@@ -3,6 +3,7 @@
 
 use std::{
     fmt::{self, Write as _},
+    fs,
     time::{Duration, Instant},
 };
 
@@ -48,10 +49,23 @@ impl fmt::Debug for Sources<'_> {
 }
 
 impl<'a> Sources<'a> {
-    /// A new namespace whose name begins with `prefix`; the definition is installed when it is not
-    /// there yet.
+    /// A new namespace whose name begins with `prefix`; the definition is installed when there is
+    /// none.
+    ///
+    /// # Panics
+    /// When the API server does not answer.
     pub async fn new(api: &'a ApiServer, prefix: &str) -> Self {
-        install(api).await;
+        let definitions: Api<CustomResourceDefinition> = Api::all(api.client().await);
+        let found = definitions.get_opt(DEFINITION).await.expect("the API server answers");
+        match found {
+            Some(_) => established(&api.client().await).await,
+            None => install(api).await,
+        }
+        Self::within(api, prefix).await
+    }
+
+    /// A new namespace whose name begins with `prefix`, with the definition that there is.
+    pub async fn within(api: &'a ApiServer, prefix: &str) -> Self {
         let namespace = api.namespace(prefix).await;
         Self { api, client: api.client().await, namespace }
     }
@@ -313,11 +327,31 @@ impl Status {
 /// # Panics
 /// When it is not taken.
 pub async fn install(api: &ApiServer) {
+    install_changed(api, |_| {}).await;
+}
+
+/// Installs the definition with a change.
+///
+/// # Panics
+/// When it is not taken.
+pub async fn install_changed(api: &ApiServer, change: impl FnOnce(&mut Value)) {
     let file = root().join("crds/segmentsources.segment-source.dev.yaml");
-    let file = file.to_str().expect("a path in UTF-8");
-    let arguments = ["apply", "--server-side", "--force-conflicts", "-f", file];
-    api.kubectl(&arguments, "").await.exits(0);
+    let text = fs::read_to_string(file).expect("the definition can be read");
+    let mut definition: Value = serde_saphyr::from_str(&text).expect("the definition is YAML");
+    change(&mut definition);
+    let arguments = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
+    api.kubectl(&arguments, &definition.to_string()).await.exits(0);
     established(&api.client().await).await;
+}
+
+/// Installs the definition with a schema that lets everything through, as another version of it
+/// might have done.
+pub async fn install_loose(api: &ApiServer) {
+    install_changed(api, |definition| {
+        definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"] =
+            json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    })
+    .await;
 }
 
 /// Waits until the definition is served.

@@ -86,17 +86,23 @@ impl Authority {
     /// When TLS cannot be set up.
     #[must_use]
     pub fn connect(&self, address: SocketAddr, own: Option<&Certificate>) -> Channel {
-        connect(address, self.pem().as_bytes(), own)
+        connect(address, "ingest", self.pem().as_bytes(), own)
     }
 }
 
-/// A connection to an ingest, made when it is first used and again whenever it must: whatever the
-/// address, the server proves itself as the ingest by these CAs.
+/// A connection to a server of this role, made when it is first used and again whenever it must:
+/// whatever the address, the server proves itself by these CAs. With a client certificate or
+/// without.
 ///
 /// # Panics
 /// When there is no CA among the PEM, or TLS cannot be set up.
 #[must_use]
-pub fn connect(address: SocketAddr, ca: &[u8], own: Option<&Certificate>) -> Channel {
+pub fn connect(
+    address: SocketAddr,
+    role: &str,
+    ca: &[u8],
+    own: Option<&Certificate>,
+) -> Channel {
     let mut roots = RootCertStore::empty();
     let authorities = CertificateDer::pem_slice_iter(ca).filter_map(Result::ok);
     let (added, _) = roots.add_parsable_certificates(authorities);
@@ -116,20 +122,31 @@ pub fn connect(address: SocketAddr, ca: &[u8], own: Option<&Certificate>) -> Cha
     };
     config.alpn_protocols = vec![b"h2".to_vec()];
     let connector = TlsConnector::from(Arc::new(config));
+    let name = format!("{role}.segment-source.internal");
+    let name = ServerName::try_from(name).expect("a name");
     let connector = tower::service_fn(move |_: Uri| {
-        let connector = connector.clone();
+        let (connector, name) = (connector.clone(), name.clone());
         async move {
             let socket = TcpStream::connect(address).await?;
             socket.set_nodelay(true)?;
-            let name = ServerName::try_from("ingest.segment-source.internal").expect("a name");
             Ok::<_, io::Error>(TokioIo::new(connector.connect(name, socket).await?))
         }
     });
-    let endpoint = Endpoint::from_static("http://ingest.invalid");
+    let endpoint = Endpoint::from_static("http://server.invalid");
     endpoint.connect_timeout(Duration::from_secs(5)).connect_with_connector_lazy(connector)
 }
 
 impl Certificate {
+    /// The identity in a folder.
+    ///
+    /// # Panics
+    /// When it cannot be read.
+    #[must_use]
+    pub fn read(folder: &Path) -> Self {
+        let read = |name: &str| fs::read_to_string(folder.join(name)).expect("it can be read");
+        Self { certificate: read("tls.crt"), key: read("tls.key"), authority: read("ca.crt") }
+    }
+
     fn write(&self, folder: &Path) {
         fs::create_dir_all(folder).expect("a folder");
         let parts =

@@ -7,9 +7,12 @@ use segment_source_proto::config::v1::{
     Ack, Hello, Nack, Opened, Removed, Role, SourceState, Synced, WatchRequest, WatchResponse,
     config_client::ConfigClient, watch_request::Request, watch_response::Response,
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::JoinSet};
 use tokio_stream::wrappers::UnboundedReceiverStream;
-use tonic::{Code, Status, Streaming};
+use tonic::{
+    Code, Status, Streaming,
+    transport::{Channel, Endpoint},
+};
 
 use crate::wait::{eventually, soon};
 
@@ -33,8 +36,19 @@ impl Watcher {
     /// When the operator breaks the protocol.
     pub async fn open(operator: SocketAddr, replica: &str, level: u32) -> Result<Self, Status> {
         let address = format!("http://{operator}");
-        let client = soon("the operator is connected to", ConfigClient::connect(address)).await;
-        let mut client = client.map_err(|error| Status::unavailable(error.to_string()))?;
+        let channel = Endpoint::from_shared(address).expect("an address is a URI").connect_lazy();
+        Self::over(channel, replica, level).await
+    }
+
+    /// The same over a connection that somebody else has made.
+    ///
+    /// # Errors
+    /// What the operator says against it.
+    ///
+    /// # Panics
+    /// When the operator breaks the protocol.
+    pub async fn over(channel: Channel, replica: &str, level: u32) -> Result<Self, Status> {
+        let mut client = ConfigClient::new(channel);
         let (requests, outgoing) = mpsc::unbounded_channel();
         let hello = Hello {
             roles: vec![Role::Edge.into(), Role::Ingest.into()],
@@ -116,6 +130,23 @@ impl Watcher {
                 return removed;
             }
         }
+    }
+
+    /// Goes on by itself, taking everything into service, until what is returned is dropped.
+    #[must_use]
+    pub fn take_all(mut self) -> JoinSet<()> {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            while let Ok(Some(message)) = self.responses.message().await {
+                match message.response {
+                    Some(Response::State(state)) => self.ack(state.version),
+                    Some(Response::Removed(removed)) => self.ack(removed.version),
+                    Some(Response::Synced(synced)) => self.ack(synced.version),
+                    Some(Response::Opened(_)) | None => {}
+                }
+            }
+        });
+        tasks
     }
 
     /// Says that everything up to this version is in service.

@@ -1,0 +1,137 @@
+//! Certificates that the operator makes: into Secrets that are there empty, again and again, without
+//! anybody noticing.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+use segment_source_tests::{
+    kube::{api::ApiServer, tools::Version},
+    manifest::welcome_mapping,
+    mount::Mount,
+    prober::Prober,
+    relay::Relay,
+    site::Site,
+    sources::Sources,
+    tls::{Certificate, connect},
+    wait::eventually,
+    watcher::Watcher,
+};
+use serde_json::json;
+use tonic::Code;
+
+const IDENTITY: &[&str] = &["ca.crt", "tls.crt", "tls.key"];
+
+fn empty(name: &str) -> serde_json::Value {
+    json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "type": "Opaque"})
+}
+
+async fn key(sources: &Sources<'_>, secret: &str, key: &str) -> Option<String> {
+    let secrets: Api<Secret> = Api::namespaced(sources.client.clone(), &sources.namespace);
+    let found = secrets.get(secret).await.expect("the Secret is there");
+    let value = found.data?.remove(key)?.0;
+    Some(String::from_utf8(value).expect("it is text"))
+}
+
+/// How many certificates a text in PEM has.
+fn certificates(pem: &str) -> usize {
+    pem.matches("BEGIN CERTIFICATE").count()
+}
+
+#[tokio::test]
+async fn certificates_are_made_and_rotated_without_anybody_noticing() {
+    let Some(api) = ApiServer::shared(Version::Newest).await else { return };
+    let sources = Sources::new(api, "issued").await;
+    let (client, namespace) = (sources.client.clone(), sources.namespace.clone());
+    for name in ["rel-ca", "rel-operator-tls", "rel-tls", "rel-edge-tls", "rel-platform-token"] {
+        sources.apply(&[empty(name)]).await;
+    }
+    sources.signing_secret().await;
+    sources.source("web", json!({"mappings": [welcome_mapping()]})).await;
+    let launch = |name: &str| {
+        sources
+            .operator(name)
+            .flag("ca-secret", "rel-ca")
+            .flag("issue", "operator=rel-operator-tls")
+            .flag("issue", "edge+ingest=rel-tls")
+            .flag("issue", "edge=rel-edge-tls")
+            .flag("ca-validity", "40s")
+            .flag("certificate-validity", "18s")
+            .flag("platform-token-secret", "rel-platform-token")
+    };
+    let (one, two) = (launch("one").ready().await, launch("two").ready().await);
+    let token = key(&sources, "rel-platform-token", "token").await.expect("it is filled");
+    assert_eq!(token.len(), 43, "32 bytes in base64url");
+    // Nobody gets the authority's key but the operator.
+    for name in ["rel-operator-tls", "rel-tls", "rel-edge-tls"] {
+        assert_eq!(key(&sources, name, "ca.key").await, None);
+    }
+
+    let relay = Relay::new(&[one.grpc, two.grpc]).await;
+    let config = relay.config().replace("http://", "https://");
+    let (site, other) = (Site::new(), Site::new());
+    let at = site.path().join("tls");
+    let mount = Mount::new(&client, &namespace, "rel-tls", IDENTITY, &at).await;
+    let tls = mount.folder.to_str().expect("UTF-8").to_owned();
+    let launch = site.launch().flag("config", &config).flag("tls", &tls).flag("replica", "good");
+    let server = launch.sources_of(&namespace).start().await;
+    sources.until_ready("web").await;
+
+    // A certificate is good for what it says: the service refuses to start with one of too few
+    // roles, and the operator to serve it.
+    let at = other.path().join("tls");
+    let edge = Mount::new(&client, &namespace, "rel-edge-tls", IDENTITY, &at).await;
+    let tls = edge.folder.to_str().expect("UTF-8").to_owned();
+    let refused = other.launch().flag("config", &config).flag("tls", &tls).command().output();
+    let refused = refused.expect("it ends");
+    assert!(!refused.status.success());
+    let said = String::from_utf8_lossy(&refused.stdout).into_owned();
+    assert!(said.contains("the certificate is for `edge`"), "{said}");
+    let leader = match sources.leader().await.0.as_str() {
+        "one" => &one,
+        _ => &two,
+    };
+    let own = Certificate::read(&edge.folder);
+    let ca = key(&sources, "rel-edge-tls", "ca.crt").await.expect("it is filled");
+    let channel = |own| connect(leader.grpc, "operator", ca.as_bytes(), own);
+    let refused = Watcher::over(channel(Some(&own)), "bad", 2).await.expect_err("all is asked for");
+    assert_eq!(refused.code(), Code::PermissionDenied, "{refused}");
+    let refused = Watcher::over(channel(None), "bad", 2).await.expect_err("nobody is asking");
+    assert_ne!(refused.code(), Code::Ok, "{refused}");
+
+    let prober = Prober::start(&server, "web");
+    let (mut leaves, mut authorities, mut both) = (BTreeSet::new(), BTreeSet::new(), false);
+    let mut reconnects = 0;
+    while authorities.len() < 3 || leaves.len() < 4 || !both {
+        let news = eventually("the next certificate is made", || async {
+            let leaf = key(&sources, "rel-tls", "tls.crt").await?;
+            let ca = key(&sources, "rel-tls", "ca.crt").await?;
+            let new = !leaves.contains(&leaf) || !authorities.contains(&ca);
+            new.then_some((leaf, ca))
+        })
+        .await;
+        both |= certificates(&news.1) == 2;
+        leaves.insert(news.0);
+        authorities.insert(news.1);
+        // Every hand-shake from here on is by what there is now.
+        relay.cut();
+        reconnects += 1;
+        eventually("the replica is connected again", || async {
+            let connected = async |it: &segment_source_tests::operator::Operator| {
+                it.metric_or_zero("replicas{roles=\"edge+ingest\"}").await
+            };
+            (connected(&one).await + connected(&two).await > 0.0).then_some(())
+        })
+        .await;
+        prober.more(2).await;
+    }
+    assert!(reconnects >= 4);
+    // By the newest certificates an edit still goes all the way.
+    sources.source("web", json!({"mappings": []})).await;
+    sources.until_ready("web").await;
+    let probed = prober.stop().await;
+    assert!(probed.lost.is_empty() && probed.healing.is_empty(), "{probed:?}");
+    assert_eq!(key(&sources, "rel-platform-token", "token").await, Some(token), "it stays");
+    let log = format!("{}{}{}", one.log(), two.log(), server.log());
+    assert!(!log.contains("PRIVATE KEY"), "a key is in a log");
+}
