@@ -4,6 +4,8 @@
 
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
+use std::time::{Duration, Instant};
+
 use segment_source_tests::{
     manifest::welcome_mapping,
     operator::Operator,
@@ -11,7 +13,7 @@ use segment_source_tests::{
     sign::fresh_id,
     site::Site,
     sources::Sources,
-    wait::eventually,
+    wait::{PATIENCE, eventually},
 };
 use serde_json::{Value, json};
 
@@ -87,10 +89,15 @@ async fn recorded(sources: &Sources<'_>, generation: i64) {
 
 /// Waits for an Event about the source that begins so.
 async fn told(sources: &Sources<'_>, head: &str) {
-    eventually(head, || async {
-        sources.events("web").await.iter().any(|(it, _)| it.starts_with(head)).then_some(())
-    })
-    .await;
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let told = sources.events("web").await;
+        if told.iter().any(|(it, _)| it.starts_with(head)) {
+            return;
+        }
+        assert!(Instant::now() < end, "waited in vain for {head}:\n{told:#?}");
+        tokio::time::sleep(Duration::from_millis(15)).await;
+    }
 }
 
 /// Goes through all of it; everything that the operator has said, and its metrics.

@@ -117,7 +117,12 @@ async fn rules(client: &Client, namespace: &str) -> Value {
     };
     let reviews: Api<SelfSubjectRulesReview> = Api::all(client.clone());
     let review = reviews.create(&PostParams::default(), &review).await.expect("it is reviewed");
-    serde_json::to_value(review.status).expect("JSON")
+    let mut rules = serde_json::to_value(review.status).expect("JSON");
+    for kind in ["resourceRules", "nonResourceRules"] {
+        // They come in any order.
+        rules[kind].as_array_mut().expect("a list").sort_by_key(Value::to_string);
+    }
+    rules
 }
 
 #[tokio::test]
