@@ -13,8 +13,8 @@ use segment_source_crds::SecretRef;
 
 use crate::{index::Index, lock::lock, metrics::ApiErrors, name::Name, watch::Secrets};
 
-/// The values of one Secret.
-type Data = Arc<BTreeMap<String, Vec<u8>>>;
+/// The values of one Secret by key. Few, so a list: a map takes half a kilobyte for one of them.
+type Data = Arc<[(String, Vec<u8>)]>;
 
 /// Reads Secrets, and keeps what it read.
 pub(crate) struct Dereference {
@@ -54,13 +54,18 @@ impl fmt::Debug for Values {
 impl Values {
     /// The value of a key.
     pub(crate) fn get(&self, secret: &str, key: &str) -> Option<Vec<u8>> {
-        self.by_secret.get(secret)?.data.as_ref()?.get(key).cloned()
+        let data = self.by_secret.get(secret)?.data.as_ref()?;
+        data.iter().find(|(name, _)| name == key).map(|(_, value)| value.clone())
     }
 
     /// Which versions of which Secrets these are.
     pub(crate) fn versions(&self) -> Versions {
-        let versions = self.by_secret.iter();
-        Versions(versions.map(|(name, it)| (name.clone(), (it.version.clone(), it.gone))).collect())
+        let versions = self.by_secret.iter().map(|(secret, it)| Version {
+            secret: secret.clone(),
+            version: it.version.clone(),
+            gone: it.gone,
+        });
+        Versions(versions.collect())
     }
 
     /// Secrets that are gone, whose last values are used.
@@ -69,9 +74,16 @@ impl Values {
     }
 }
 
-/// Versions of Secrets by name, and whether they are gone.
+/// Which versions of which Secrets some values are from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Versions(BTreeMap<String, (Option<Arc<str>>, bool)>);
+pub(crate) struct Versions(Box<[Version]>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Version {
+    secret: String,
+    version: Option<Arc<str>>,
+    gone: bool,
+}
 
 impl Dereference {
     pub(crate) fn new(
@@ -138,7 +150,7 @@ impl Dereference {
         };
         let version: Arc<str> = read.metadata.resource_version.unwrap_or_default().into();
         let data = read.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0));
-        let data: Data = Arc::new(data.collect());
+        let data: Data = data.collect();
         let entry = Kept { version: version.clone(), data: data.clone() };
         lock(&self.kept).insert(secret.clone(), entry);
         Ok(Found { version: Some(version), data: Some(data), gone: false })

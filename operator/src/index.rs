@@ -7,7 +7,7 @@ use std::{
 
 use crate::{lock::lock, name::Name};
 
-/// Both ways: from a source to the Secrets it names, and back.
+/// Both ways: from a source to the Secrets it names, and back. Lists, because most have one entry.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
     inner: Mutex<Inner>,
@@ -15,8 +15,8 @@ pub(crate) struct Index {
 
 #[derive(Debug, Default)]
 struct Inner {
-    secrets: HashMap<Name, BTreeSet<String>>,
-    sources: HashMap<Name, BTreeSet<String>>,
+    secrets: HashMap<Name, Box<[String]>>,
+    sources: HashMap<Name, Vec<String>>,
 }
 
 impl Index {
@@ -25,15 +25,15 @@ impl Index {
     pub(crate) fn set(&self, source: &Name, secrets: BTreeSet<String>) -> Vec<Name> {
         let mut inner = lock(&self.inner);
         let before = inner.secrets.remove(source).unwrap_or_default();
-        for secret in secrets.difference(&before) {
+        for secret in secrets.iter().filter(|it| !before.contains(it)) {
             let secret = Name::new(&source.namespace, secret);
-            inner.sources.entry(secret).or_default().insert(source.name.clone());
+            inner.sources.entry(secret).or_default().push(source.name.clone());
         }
         let mut unused = Vec::new();
-        for secret in before.difference(&secrets) {
+        for secret in before.iter().filter(|it| !secrets.contains(*it)) {
             let secret = Name::new(&source.namespace, secret);
             if let Some(sources) = inner.sources.get_mut(&secret) {
-                sources.remove(&source.name);
+                sources.retain(|name| *name != source.name);
                 if sources.is_empty() {
                     inner.sources.remove(&secret);
                     unused.push(secret);
@@ -41,7 +41,7 @@ impl Index {
             }
         }
         if !secrets.is_empty() {
-            inner.secrets.insert(source.clone(), secrets);
+            inner.secrets.insert(source.clone(), secrets.into_iter().collect());
         }
         unused
     }
@@ -68,7 +68,7 @@ mod tests {
         };
         assert_eq!(set("web", &["a", "b"]), []);
         assert_eq!(set("app", &["b"]), []);
-        assert_eq!(index.sources(&name("b")), [name("app"), name("web")]);
+        assert_eq!(index.sources(&name("b")), [name("web"), name("app")]);
         assert_eq!(index.sources(&Name::new("test", "b")), []);
         assert_eq!(set("web", &["c"]), [name("a")]);
         assert_eq!(index.sources(&name("b")), [name("app")]);

@@ -1,11 +1,11 @@
 //! What holds for every document of the chart, whatever the values: parts fit together, pods are
 //! restricted, and the operator may do no more than it says.
 
-use std::{collections::BTreeSet, fs};
+use std::{collections::BTreeSet, fs, process::Command};
 
 use segment_source_tests::{
     chart::{available, documents, find, list, names, parse, pods, render_as, selects, text},
-    process::root,
+    process::{binary, root},
 };
 use serde_json::{Value, json};
 
@@ -353,16 +353,41 @@ fn alerts_read_metrics_that_are_there() {
     let words = rules.split(|it: char| !(it.is_ascii_alphanumeric() || it == '_'));
     let mut seen = BTreeSet::new();
     for word in words {
-        for role in ["edge", "ingest"] {
+        for (role, folder) in
+            [("edge", "service/edge"), ("ingest", "service/ingest"), ("operator", "operator")]
+        {
             let Some(name) = word.strip_prefix(&format!("segment_source_{role}_")) else {
                 continue;
             };
             let quoted = format!("\"{}\"", name.strip_suffix("_total").unwrap_or(name));
-            let source = root().join("service").join(role).join("src/metrics.rs");
+            let source = root().join(folder).join("src/metrics.rs");
             let source = fs::read_to_string(source).expect("a source");
             assert!(source.contains(&quoted), "{role} registers no {name}");
             seen.insert(name.to_owned());
         }
     }
-    assert!(seen.len() >= 4, "{seen:?}");
+    assert!(seen.len() >= 7, "{seen:?}");
+}
+
+/// The programs know every flag they are given, and take its value.
+#[test]
+fn the_programs_take_their_flags() {
+    if !available() {
+        return;
+    }
+    for values in sets() {
+        for (owner, pod) in pods(&documents(&values)) {
+            let container = &pod["spec"]["containers"][0];
+            let program = text(&container["command"][0]).trim_start_matches('/');
+            // Help comes last, so that everything before it is read, and nothing is done.
+            let output = Command::new(binary().with_file_name(program))
+                .args(list(&container["args"]).iter().map(text))
+                .arg("--help")
+                .env_clear()
+                .output()
+                .expect("the program runs");
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{}: {said}", owner["metadata"]["name"]);
+        }
+    }
 }

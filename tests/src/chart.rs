@@ -36,22 +36,7 @@ pub fn chart(name: &str) -> PathBuf {
 /// With `CI=true`, where nothing may be skipped.
 #[must_use]
 pub fn available() -> bool {
-    available_too("helm")
-}
-
-/// The same for another program that `tests/tools/build` makes.
-///
-/// # Panics
-/// With `CI=true`, where nothing may be skipped.
-#[must_use]
-pub fn available_too(name: &str) -> bool {
-    tools::available(&[name])
-}
-
-/// A program that `tests/tools/build` made.
-#[must_use]
-pub fn program(name: &str) -> Option<PathBuf> {
-    tools::find(name)
+    tools::available(&["helm"])
 }
 
 /// Runs Helm with folders of its own, so that nothing a person has configured plays a part.
@@ -61,7 +46,7 @@ pub fn program(name: &str) -> Option<PathBuf> {
 #[must_use]
 pub fn helm(arguments: &[&str], values: &str) -> Answer {
     let home = tempfile::tempdir().expect("a temporary folder");
-    let mut command = Command::new(program("helm").expect("helm was found before"));
+    let mut command = Command::new(tools::tool("helm"));
     command.args(arguments).env_remove("KUBECONFIG").stdin(Stdio::piped());
     for folder in ["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"] {
         command.env(folder, home.path());

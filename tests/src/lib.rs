@@ -11,6 +11,7 @@ pub mod kube;
 pub mod manifest;
 pub mod operator;
 pub mod powercut;
+pub mod prober;
 pub mod process;
 pub mod read;
 pub mod relay;

@@ -23,7 +23,10 @@ pub fn files(document: &Value) -> BTreeMap<String, Value> {
         let kinds = schema["x-kubernetes-group-version-kind"].as_array();
         for kind in kinds.into_iter().flatten() {
             let part = |key: &str| kind[key].as_str().unwrap_or_default().to_lowercase();
-            let file = format!("{}-{}-{}.json", part("group"), part("version"), part("kind"));
+            let (group, version) = (part("group"), part("version"));
+            // What kubeconform takes for the group of the kinds that have none.
+            let group = if group.is_empty() { version.clone() } else { group };
+            let file = format!("{group}-{version}-{}.json", part("kind"));
             let root = json!({
                 "$ref": format!("#/components/schemas/{name}"),
                 "components": components,

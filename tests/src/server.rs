@@ -255,7 +255,7 @@ pub fn webhook(source: &str) -> Request {
     webhook_to(&target(source))
 }
 
-fn webhook_to(target: &str) -> Request {
+pub(crate) fn webhook_to(target: &str) -> Request {
     Request::new("POST", target)
         .header("User-Agent", "Segment (Actions)")
         .header("Content-Type", "application/json")

@@ -228,6 +228,16 @@ impl<'a> Sources<'a> {
         }
     }
 
+    /// Makes the Lease free, as one does who ends in order.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub async fn release_lease(&self) {
+        let leases: Api<Lease> = Api::namespaced(self.client.clone(), &self.namespace);
+        let free = Patch::Merge(json!({"spec": {"holderIdentity": ""}}));
+        leases.patch(LEASE, &PatchParams::default(), &free).await.expect("there is a Lease");
+    }
+
     /// Who holds the Lease, and for which time it was taken.
     ///
     /// # Panics

@@ -166,6 +166,14 @@ impl State {
             }
             _ => false,
         };
+        let generation = |kept: &Kept| match kept {
+            Kept::Loaded(source) => Some(source.generation),
+            Kept::Unknown | Kept::NotLoaded(_) => None,
+        };
+        // From now on answers are news, not only from the report on.
+        if generation(&entry.kept) != generation(&kept) {
+            self.unsettled.insert(name.clone());
+        }
         self.unknown -= usize::from(entry.kept == Kept::Unknown);
         self.order.remove(&entry.version);
         let version = self.next_version();
@@ -313,6 +321,7 @@ impl State {
             return false;
         }
         replica.nacks.insert(name.clone(), Nack { version, reason });
+        self.unsettled.insert(name.clone());
         true
     }
 }

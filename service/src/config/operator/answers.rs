@@ -12,6 +12,10 @@ use segment_source_proto::config::v1::{Ack, Nack, SourceName, WatchRequest, watc
 
 use crate::config::Applied;
 
+/// Characters of a reason that are told; some cite what a manifest says.
+const LONGEST_REASON: usize = 1000;
+
+/// What is still to be answered.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Answers {
     /// What was told and not answered, in the order in which it came.
@@ -82,6 +86,7 @@ impl Answers {
             .filter_map(|((namespace, name), (version, refused))| {
                 let id = SourceId::new(&namespace, &name).ok();
                 let reason = refused.or_else(|| applied.refused.get(&id?).cloned())?;
+                let reason = reason.chars().take(LONGEST_REASON).collect();
                 Some(Nack { version, source: Some(SourceName { namespace, name }), reason })
             })
             .collect();

@@ -76,7 +76,7 @@ enum Ended {
 }
 
 impl Ended {
-    /// Whether this is how a replica of the operator answers that does not lead.
+    /// Whether this is how a replica of the operator answers that does not lead, or not yet.
     fn is_not_leading(&self) -> bool {
         // With a source it is the connection that failed.
         matches!(self, Self::NotOpened(status)
@@ -134,7 +134,8 @@ impl Client {
         servers: Vec<SocketAddr>,
         applied: &mut watch::Receiver<Applied>,
     ) -> Round {
-        let mut round = Round { useful: false, why: "no replica of the operator leads".into() };
+        let mut round =
+            Round { useful: false, why: "no replica of the operator leads and is ready".into() };
         for address in servers {
             self.told.begin();
             let client = self.servers.client(address);

@@ -229,7 +229,7 @@ async fn who_does_not_lead_is_passed_over() {
     assert_eq!(round.why, format!("the operator at {} ended the stream", leader.address));
     let round = client.round(vec![other.address, other.address], &mut applied).await;
     assert!(!round.useful);
-    assert_eq!(round.why, "no replica of the operator leads");
+    assert_eq!(round.why, "no replica of the operator leads and is ready");
 }
 
 #[tokio::test]
