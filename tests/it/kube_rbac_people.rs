@@ -130,8 +130,8 @@ async fn the_pods_of_the_service_may_do_nothing() {
     if !available() {
         return;
     }
+    let Some(api) = ApiServer::shared(Version::Newest).await else { return };
     for values in ["", "mode: distributed"] {
-        let Some(api) = ApiServer::shared(Version::Newest).await else { return };
         let sources = Sources::new(api, "pods").await;
         let release = Release::install(api, &sources.namespace, values).await;
         sources.source("old", json!({})).await;
