@@ -4,6 +4,7 @@
 use std::{fs, path::Path, process::Stdio};
 
 use segment_source_tests::{
+    admission::examples,
     chart::{chart, documents, helm},
     kube::{
         api::ApiServer,
@@ -142,6 +143,10 @@ async fn kubeconform_finds_nothing() {
             let all = format!("Valid: {}, Invalid: 0, Errors: 0, Skipped: 0", known.len());
             assert!(clean && said.contains(&all), "{said}\n{values}");
         }
+        let sources: Vec<Value> = examples().into_iter().map(|(_, source)| source).collect();
+        let (clean, said) = kubeconform(folder.path(), &yaml(&sources)).await;
+        let all = format!("Valid: {}, Invalid: 0, Errors: 0, Skipped: 0", sources.len());
+        assert!(clean && said.contains(&all), "{said}");
         // It would find something.
         let mut wrong = known("");
         let workload =

@@ -91,7 +91,7 @@ async fn every_case_is_answered_as_the_fixture_says() {
     let refused = cases.iter().filter(|it| !it.accepted);
     // Every refusal is for a reason that is known.
     assert!(refused.clone().all(|it| !it.message.is_empty()));
-    assert!(refused.count() > 50 && cases.iter().filter(|it| it.accepted).count() > 50);
+    assert!(refused.count() > 60 && cases.len() > 100, "{} cases", cases.len());
     for version in BOTH {
         let Some(api) = ApiServer::shared(version).await else { return };
         let sources = Sources::new(api, "admission").await;

@@ -83,12 +83,9 @@ async fn secret_values_are_in_secrets_only() {
         }
         assert_eq!(kept.is_empty(), replaced.contains(name), "{name} is in {kept:?}");
     }
-    // What a source is made of is looked at, too.
-    let mut looked =
-        ["segment-source.dev/segmentsources", "controllerrevisions", "events", "leases"];
-    let there = |part: &str| {
-        all.iter().any(|it| it.key.contains(part) && it.key.contains(&sources.namespace))
-    };
-    looked.sort();
-    assert!(looked.iter().all(|part| there(part)), "not all of it is there");
+    // Everything that could have taken one over was there to be looked at.
+    for part in ["segmentsources", "controllerrevisions", "events", "leases", "serviceaccounts"] {
+        let place = format!("{part}/{}/", sources.namespace);
+        assert!(all.iter().any(|pair| pair.key.contains(&place)), "no {part}");
+    }
 }

@@ -17,7 +17,6 @@ use kube::{
     Api, Client,
     api::{ObjectMeta, PostParams},
 };
-use serde_json::Value;
 use tokio::{io::AsyncWriteExt, sync::OnceCell};
 
 use super::{
@@ -166,19 +165,6 @@ impl ApiServer {
     /// only where the API server's cache does not know it either: after [`ApiServer::restart`].
     pub async fn compact(&self) {
         etcd::compact(self.facts.etcd).await;
-    }
-
-    /// Changes what is stored of a custom object, past all that an API server would say against it.
-    ///
-    /// # Panics
-    /// When there is no such object.
-    pub async fn corrupt(&self, key: &str, change: impl FnOnce(&mut Value)) {
-        let all = self.etcd_dump().await;
-        let stored = all.into_iter().find(|it| it.key == key);
-        let stored = stored.unwrap_or_else(|| panic!("nothing is stored as {key}"));
-        let mut object = serde_json::from_slice(&stored.value).expect("custom objects are JSON");
-        change(&mut object);
-        etcd::put(self.facts.etcd, key, object.to_string().as_bytes()).await;
     }
 
     /// Everything etcd has, as stored.

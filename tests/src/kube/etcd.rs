@@ -1,5 +1,5 @@
-//! etcd behind the API server's back: everything that is stored, storing what no API server would
-//! take, and compaction. Over its JSON gateway, so that no client is needed.
+//! etcd behind the API server's back: everything that is stored, and compaction. Over its JSON
+//! gateway, so that no client is needed.
 
 use std::net::SocketAddr;
 
@@ -51,12 +51,6 @@ pub async fn dump(etcd: SocketAddr) -> Vec<Stored> {
         }
         from.push(0);
     }
-}
-
-/// Stores a value, whatever is there.
-pub async fn put(etcd: SocketAddr, key: &str, value: &[u8]) {
-    let pair = json!({"key": STANDARD.encode(key), "value": STANDARD.encode(value)});
-    ask_for(etcd, "/v3/kv/put", &pair).await;
 }
 
 /// Forgets every revision but the present one.
