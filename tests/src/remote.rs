@@ -49,8 +49,10 @@ impl Remote {
     #[must_use]
     pub fn new(forward: Forward, ca: &[u8], token: &str) -> Self {
         let bearer = format!("Bearer {token}").parse().expect("a token of printable characters");
-        let channel =
-            InterceptedService::new(tls::connect(forward.address, "ingest", ca, None), Bearer(bearer));
+        let channel = InterceptedService::new(
+            tls::connect(forward.address, "ingest", ca, None),
+            Bearer(bearer),
+        );
         Self { channel, _forward: forward }
     }
 

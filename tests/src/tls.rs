@@ -97,12 +97,7 @@ impl Authority {
 /// # Panics
 /// When there is no CA among the PEM, or TLS cannot be set up.
 #[must_use]
-pub fn connect(
-    address: SocketAddr,
-    role: &str,
-    ca: &[u8],
-    own: Option<&Certificate>,
-) -> Channel {
+pub fn connect(address: SocketAddr, role: &str, ca: &[u8], own: Option<&Certificate>) -> Channel {
     let mut roots = RootCertStore::empty();
     let authorities = CertificateDer::pem_slice_iter(ca).filter_map(Result::ok);
     let (added, _) = roots.add_parsable_certificates(authorities);
