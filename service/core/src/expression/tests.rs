@@ -401,6 +401,8 @@ proptest! {
             (Ok(ours), Some(theirs)) => {
                 prop_assert!(same(&ours, &theirs), "{}: {} or {:?}", text, ours, theirs);
             }
+            // The interpreter appends an object's keys to a list; the language has no such `+`.
+            (Err(error), Some(_)) if error.contains("`+` does not take a list and an object") => {}
             (Err(error), Some(theirs)) => {
                 prop_assert!(false, "{}: {} or {:?}", text, error, theirs);
             }
