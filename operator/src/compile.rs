@@ -28,8 +28,8 @@ impl Rejection {
     /// It is none.
     pub(crate) fn unreadable(error: &str) -> Self {
         let message = format!(
-            "what is stored is no SegmentSource that this operator can read: {error}; apply the \
-             manifest again"
+            "what is stored is no SegmentSource that this operator can read: {error}; put it \
+             right with `kubectl replace -f FILE`, which takes what applying refuses to merge"
         );
         Self { reason: UNREADABLE, message: bounded(message) }
     }

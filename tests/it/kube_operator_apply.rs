@@ -1,5 +1,6 @@
 //! Sources that go and come back while requests arrive, and stored objects that are none.
 
+use kube::api::{Patch, PatchParams};
 use segment_source_proto::config::v1::source_state::State;
 use segment_source_tests::{
     kube::{api::ApiServer, tools::Version},
@@ -107,14 +108,17 @@ async fn a_malformed_stored_object_harms_nobody() {
     for name in ["is-partly", "is-nothing"] {
         let said = "Accepted=False/Unreadable Ready=False/Unreadable Stalled=True/Unreadable";
         let status = sources.until(name, said).await;
-        assert!(status.message("Accepted").contains("apply the manifest again"));
+        assert!(status.message("Accepted").contains("kubectl replace"));
     }
     assert_eq!(operator.metric("sources{state=\"unreadable\"}").await, 4.0);
 
     // Others go on, and what is put right is served.
     sources.source("web", json!({"mappings": []})).await;
     sources.until_ready("web").await;
-    sources.source("is-number", json!({})).await;
+    // Server-side apply refuses whatever is malformed already; replacing it does not.
+    let right = Patch::Merge(json!({"spec": source("is-number", json!({}))["spec"]}));
+    let patched = sources.all().patch("is-number", &PatchParams::default(), &right).await;
+    patched.expect("it is put right");
     sources.until_ready("is-number").await;
     assert_eq!(server.post("is-number", body(&fresh_id())).await.counts(), (1, 0));
     sources.delete("is-text").await;

@@ -85,7 +85,7 @@ async fn certificates_are_made_and_rotated_without_anybody_noticing() {
     let refused = other.launch().flag("config", &config).flag("tls", &tls).command().output();
     let refused = refused.expect("it ends");
     assert!(!refused.status.success());
-    let said = String::from_utf8_lossy(&refused.stdout).into_owned();
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(said.contains("the certificate is for `edge`"), "{said}");
     let leader = match sources.leader().await.0.as_str() {
         "one" => &one,
