@@ -34,7 +34,7 @@ async fn upgraded(mode: Mode) {
     let prober = Prober::start(http.address, &format!("/v1/sources/{}/web", release.namespace));
     prober.more(50).await;
 
-    // Level 2: the old pods say no, and only to this one.
+    // Level 2: the old pods that it concerns say no, and only to this one.
     let token = "not-a-real-token-of-the-worker-in-tests";
     release.apply_secret("clients", &[("worker", token)]).await;
     let reference = json!({"name": "clients", "key": "worker"});

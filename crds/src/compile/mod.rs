@@ -59,21 +59,24 @@ pub fn compile(source: &SegmentSource, secrets: &LookUp<'_>) -> Result<Compiled,
     if !compiler.problems.is_empty() {
         return Err(compiler.problems);
     }
-    let source = wire::Source {
+    let mut source = wire::Source {
         namespace: namespace.to_owned(),
         name: name.to_owned(),
         generation: source.metadata.generation.unwrap_or(0),
-        schema_level: level(&processing),
+        schema_level: 0,
         verification: Some(verification),
         processing: Some(processing),
     };
+    source.schema_level = schema_level(&source);
     Ok(Compiled { source, unresolved: compiler.unresolved, warnings: compiler.warnings })
 }
 
-/// The lowest feature level that has everything which is used: older replicas go on serving what
-/// they understand.
-fn level(processing: &wire::Processing) -> u32 {
-    if processing.access.is_empty() { 1 } else { LEVEL_OF_ACCESS }
+/// The lowest feature level that has everything which is used in the parts that are there: older
+/// replicas go on serving what they understand, and are asked for nothing that is not theirs.
+#[must_use]
+pub fn schema_level(source: &wire::Source) -> u32 {
+    let access = source.processing.iter().any(|it| !it.access.is_empty());
+    if access { LEVEL_OF_ACCESS } else { 1 }
 }
 
 /// What is found on the way through a manifest.

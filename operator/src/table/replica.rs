@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use segment_source_crds::schema_level;
 use segment_source_proto::config::v1::{Role, Source};
 
 use crate::name::Name;
@@ -36,13 +37,15 @@ impl Roles {
         }
     }
 
-    /// The part of a source that is needed for them.
+    /// The part of a source that is needed for them, with the level that this part needs.
     pub(super) fn view(self, source: Source) -> Source {
-        Source {
+        let mut view = Source {
             verification: source.verification.filter(|_| self.edge),
             processing: source.processing.filter(|_| self.ingest),
             ..source
-        }
+        };
+        view.schema_level = schema_level(&view);
+        view
     }
 }
 
@@ -100,5 +103,28 @@ impl Replica {
             acked: 0,
             nacks: HashMap::new(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use segment_source_proto::config::v1::{Access, Processing, Source, Verification};
+
+    use super::Roles;
+
+    #[test]
+    fn a_view_needs_what_is_in_it() {
+        let access = vec![Access::default()];
+        let source = Source {
+            schema_level: 2,
+            verification: Some(Verification::default()),
+            processing: Some(Processing { access, ..Processing::default() }),
+            ..Source::default()
+        };
+        let edge = Source { schema_level: 1, processing: None, ..source.clone() };
+        assert_eq!(Roles { edge: true, ingest: false }.view(source.clone()), edge);
+        let ingest = Source { verification: None, ..source.clone() };
+        assert_eq!(Roles { edge: false, ingest: true }.view(source.clone()), ingest);
+        assert_eq!(Roles { edge: true, ingest: true }.view(source.clone()), source);
     }
 }
