@@ -4,10 +4,11 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message;
 
-const FILES: [&str; 5] = [
+const FILES: [&str; 6] = [
     "segmentsource/event/v1/event.proto",
     "segmentsource/config/v1/config.proto",
     "segmentsource/ingest/v1/ingest.proto",
+    "segmentsource/directory/v1/directory.proto",
     "segmentsource/queue/v1/queue.proto",
     "segmentsource/admin/v1/admin.proto",
 ];

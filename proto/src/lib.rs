@@ -19,6 +19,11 @@ pub mod ingest {
         tonic::include_proto!("segmentsource.ingest.v1");
     }
 }
+pub mod directory {
+    pub mod v1 {
+        tonic::include_proto!("segmentsource.directory.v1");
+    }
+}
 pub mod queue {
     pub mod v1 {
         tonic::include_proto!("segmentsource.queue.v1");

@@ -150,6 +150,7 @@ pub fn pull_request(source: &str, most: u32, wait: Duration) -> PullRequest {
         lease: None,
         wait: Some(duration(wait)),
         consumer: "tests".into(),
+        expand_recipients: false,
     }
 }
 

@@ -76,6 +76,7 @@ impl Remote {
             lease: None,
             wait: Some(duration(wait)),
             consumer: "tests".into(),
+            expand_recipients: false,
         };
         let mut queue = QueueClient::new(self.channel.clone()).max_decoding_message_size(64 << 20);
         Ok(queue.pull(request).await?.into_inner().deliveries)

@@ -53,6 +53,8 @@ impl Compiler<'_> {
             deny_uncovered: deny.unwrap_or(&DENY_UNCOVERED).iter().map(wire_name).collect(),
             delivery_suspended: spec.suspend == Some(Suspend::Delivery),
             access: self.access(spec),
+            delivery: None,
+            retention: None,
         }
     }
 

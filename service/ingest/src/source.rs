@@ -19,7 +19,7 @@ use segment_source_proto::config::v1 as wire;
 use segment_source_rpc::{Grant, Right, Token};
 
 /// The newest feature level of the wire configuration that is understood.
-pub const SCHEMA_LEVEL: u32 = 2;
+pub const SCHEMA_LEVEL: u32 = 3;
 
 /// The shortest and the longest idempotency window.
 const WINDOW_MS: std::ops::RangeInclusive<i64> = 60_000..=2_592_000_000;
@@ -145,7 +145,7 @@ fn destinations(list: &[wire::Destination]) -> Result<Vec<String>, String> {
             let field = format!("destinations[{name}]");
             // A kind that a newer compiler knows arrives as none.
             match destination.kind {
-                Some(wire::destination::Kind::Queue(_)) if seen.insert(name) => Ok(name.clone()),
+                Some(_) if seen.insert(name) => Ok(name.clone()),
                 Some(_) => Err(at(field)("the name is used twice")),
                 None => Err(at(field)("of no kind that this replica knows; upgrade it")),
             }

@@ -321,7 +321,7 @@ async fn the_tables_of_the_roles_follow_and_keep_what_did_not_change() {
     let (web, app) = (live_source(&folder.live, "web"), live_source(&folder.live, "app"));
     let ingested = folder.live.ingest.borrow().sources.clone();
     let queues: Vec<String> =
-        folder.live.queues.borrow().queues.keys().map(ToString::to_string).collect();
+        folder.live.destinations.borrow().all.keys().map(ToString::to_string).collect();
     assert_eq!((web.is_some(), app.is_some(), ingested.len(), queues.len()), (true, true, 2, 2));
 
     // Another mapping is not the edge's business, nor another source's.
@@ -338,8 +338,8 @@ async fn the_tables_of_the_roles_follow_and_keep_what_did_not_change() {
     // Neither is a suspended delivery; the queues are told.
     let suspended = source("web", "two").replace("spec:\n", "spec:\n  suspend: Delivery\n");
     folder.write("a.yaml", &suspended);
-    let told = folder.live.queues.wait_for(|queues| {
-        queues.queues.iter().any(|(queue, state)| queue.source == id("web") && state.suspended)
+    let told = folder.live.destinations.wait_for(|queues| {
+        queues.all.iter().any(|(queue, state)| queue.source == id("web") && state.suspended)
     });
     assert!(timeout(Duration::from_secs(20), told).await.is_ok_and(|it| it.is_ok()));
     assert!(same(&web, live_source(&folder.live, "web")));

@@ -232,7 +232,7 @@ impl Parts {
             ingest: IngestService::new(store.clone(), sources.clone(), registry, draining.clone()),
             queue: QueueService::new(
                 store.clone(),
-                live.queues.clone(),
+                live.destinations.clone(),
                 registry,
                 draining.clone(),
             ),

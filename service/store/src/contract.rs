@@ -60,6 +60,114 @@ pub enum Accepted {
     },
 }
 
+/// An entry of the log that the planner has not yet seen.
+#[derive(Clone, Debug)]
+pub enum Unplanned {
+    /// To be planned.
+    Event(EventId, Event),
+    /// A repeat. If actions of the original failed or died, they run again.
+    Repeat {
+        /// The entry of the repeat, up to which the cursor moves.
+        entry: EventId,
+        /// What it repeats.
+        original: EventId,
+    },
+}
+
+/// A failed or dead action that runs again, as the last of its lane, under the same id.
+#[derive(Clone, Debug)]
+pub struct Revival {
+    /// Which.
+    pub action: ActionId,
+    /// What a failed one was rendered into now; `None`: the stored bytes.
+    pub payload: Option<Bytes>,
+}
+
+/// Names a replay, so that no event is replayed twice under one name: chosen by who asks for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ReplayId(pub [u8; 16]);
+
+/// What is remembered of a destination across restarts. What it means is the delivery's business.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HoldLedger {
+    /// Set while it is held.
+    pub hold: Option<Hold>,
+    /// Begin and end of earlier holds, oldest first.
+    pub past: Vec<(Millis, Millis)>,
+}
+
+/// Why nothing is delivered to a destination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// Since when.
+    pub since: Millis,
+    /// Until when; `None`: until it is released.
+    pub until: Option<Millis>,
+    /// By the destination itself, which refuses the credential; otherwise by hand.
+    pub refused: bool,
+    /// In words.
+    pub reason: String,
+}
+
+/// An entry of a source's directory. Keys and values are the directory's business; keys sort as
+/// bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirectoryRecord {
+    /// The write that made it: grows with every write of the source, and never repeats.
+    pub revision: u64,
+    /// What was written.
+    pub value: Bytes,
+}
+
+/// A write to a source's directory that takes place only if nobody wrote the entry in between.
+#[derive(Clone, Debug)]
+pub struct DirectoryWrite {
+    /// Which entry; 1 to 4,096 bytes.
+    pub key: Bytes,
+    /// The revision that was read; `None`: there was no entry.
+    pub expected: Option<u64>,
+    /// What is written. `None`: the entry is removed, and leaves no trace.
+    pub value: Option<Bytes>,
+}
+
+/// What became of a [`DirectoryWrite`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// It is on disk, with this revision.
+    Done(u64),
+    /// The entry is not as expected; nothing of it was written.
+    Conflict,
+}
+
+/// How much of a source's log is kept. What is still owed is kept all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retain {
+    /// Entries accepted before may go.
+    pub before: Millis,
+    /// Beyond so many bytes, about, the oldest may go; `None`: no limit.
+    pub bytes: Option<u64>,
+}
+
+/// What a step of removing did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Log entries.
+    pub events: u64,
+    /// Their actions.
+    pub actions: u64,
+    /// There is more to remove now.
+    pub more: bool,
+}
+
+/// How much waits in a queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Lanes with at least one action; counted up to 100,000.
+    pub lanes: u64,
+    /// Acceptance of the event of the head that has been ready or delayed longest, about.
+    pub oldest: Option<Millis>,
+}
+
 /// What the planner made of one event.
 #[derive(Clone, Debug)]
 pub struct PlannedEvent {
@@ -135,6 +243,8 @@ pub struct Leased {
     pub expires: Millis,
     /// 1 for the first lease.
     pub attempt: u32,
+    /// When the first attempt began, since it was planned or redriven; `None`: this is it.
+    pub first_attempt: Option<Millis>,
     /// The action.
     pub action: ActionId,
     /// What to do.
@@ -171,13 +281,21 @@ pub struct Taken {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Settlement {
     /// Done; the lane goes on.
-    Ack,
+    Ack {
+        /// What the destination said, for the log; or empty.
+        answer: String,
+    },
     /// The action stays at the head of its lane, which waits this long.
     Retry {
         /// From now.
         delay: Duration,
         /// For the log.
         reason: Reason,
+    },
+    /// As [`Settlement::Retry`], but nothing was attempted: nothing is counted or logged.
+    Defer {
+        /// From now.
+        delay: Duration,
     },
     /// A dead letter; the lane goes on.
     Reject {
@@ -212,6 +330,24 @@ pub struct ActionStatus {
     pub attempts: u32,
     /// Of the last failed attempt, of the failure or of the death.
     pub reason: Option<Reason>,
+    /// The attempts that ended, oldest first: at most [`MAX_HISTORY`], the first and the last ones.
+    pub history: Vec<Attempt>,
+    /// What the destination said when it was delivered; or empty.
+    pub answer: String,
+}
+
+/// Attempts kept of one action.
+pub const MAX_HISTORY: usize = 10;
+
+/// An attempt that ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// When its lease began.
+    pub started: Millis,
+    /// When it was settled, or lost.
+    pub ended: Millis,
+    /// `None`: it succeeded.
+    pub failure: Option<Reason>,
 }
 
 /// The states of an action.

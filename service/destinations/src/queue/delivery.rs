@@ -14,7 +14,7 @@ pub(super) fn delivery(leased: Leased, metrics: &Metrics) -> Delivery {
     if leased.attempt > 1 {
         metrics.redeliveries.inc();
     }
-    let Leased { token, expires, attempt, action, record } = leased;
+    let Leased { token, expires, attempt, action, record, .. } = leased;
     Delivery {
         token: token.0.to_vec().into(),
         lease_expires: Some(timestamp(expires)),
@@ -28,6 +28,7 @@ pub(super) fn delivery(leased: Leased, metrics: &Metrics) -> Delivery {
         event_timestamp: record.event_timestamp,
         accepted: Some(timestamp(action.event.millis)),
         payload_json: record.payload.unwrap_or_default(),
+        recipients: Vec::new(),
     }
 }
 

@@ -9,7 +9,7 @@ mod problem;
 mod pull;
 mod settle;
 
-use std::{collections::HashMap, pin::Pin, sync::Arc, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::Stream;
 use prometheus_client::registry::Registry;
@@ -27,19 +27,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use metrics::Metrics;
 
-/// The queue destinations there are now.
-#[derive(Clone, Debug, Default)]
-pub struct Queues {
-    /// By source and name.
-    pub queues: HashMap<DestinationId, QueueState>,
-}
-
-/// What consumers must know of a queue's configuration.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct QueueState {
-    /// `suspend: Delivery`: nothing is given out.
-    pub suspended: bool,
-}
+use crate::{Destination, Destinations, Kind};
 
 /// Name of the queue destination that every source has.
 const DEFAULT_QUEUE: &str = "default";
@@ -48,22 +36,22 @@ const DEFAULT_QUEUE: &str = "default";
 #[derive(Clone)]
 pub struct QueueService {
     store: Store,
-    queues: watch::Receiver<Arc<Queues>>,
+    destinations: watch::Receiver<Arc<Destinations>>,
     metrics: Metrics,
     shutdown: CancellationToken,
 }
 
 impl QueueService {
-    /// Serves the queues of `store` that `queues` names, until `shutdown`: then open streams and
+    /// Serves the queues of `store` that `destinations` names, until `shutdown`: then open streams and
     /// waiting pulls end with UNAVAILABLE, and their leases end.
     #[must_use]
     pub fn new(
         store: Store,
-        queues: watch::Receiver<Arc<Queues>>,
+        destinations: watch::Receiver<Arc<Destinations>>,
         registry: &mut Registry,
         shutdown: CancellationToken,
     ) -> Self {
-        Self { store, queues, metrics: Metrics::register(registry), shutdown }
+        Self { store, destinations, metrics: Metrics::register(registry), shutdown }
     }
 
     /// The service as tonic serves it.
@@ -93,8 +81,10 @@ impl QueueService {
         }
     }
 
-    fn state(&self, queue: &DestinationId) -> Option<QueueState> {
-        self.queues.borrow().queues.get(queue).copied()
+    /// `None`: it is no queue.
+    fn state(&self, queue: &DestinationId) -> Option<Arc<Destination>> {
+        let destinations = self.destinations.borrow();
+        destinations.all.get(queue).filter(|it| it.kind == Kind::Queue).cloned()
     }
 }
 

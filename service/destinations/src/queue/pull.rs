@@ -15,8 +15,10 @@ use tokio::{
 };
 use tonic::Status;
 
+use crate::Destinations;
+
 use super::{
-    MAX_ACTIONS, QueueService, Queues, check_consumer, delivery::delivery, duration, lease, problem,
+    MAX_ACTIONS, QueueService, check_consumer, delivery::delivery, duration, lease, problem,
 };
 
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
@@ -64,7 +66,7 @@ pub(super) struct Take {
     permit: Permit,
     queue: DestinationId,
     lease: Duration,
-    configuration: watch::Receiver<Arc<Queues>>,
+    configuration: watch::Receiver<Arc<Destinations>>,
 }
 
 /// What ends the wait after a take that found too little.
@@ -80,7 +82,7 @@ impl Take {
         queue: DestinationId,
         lease: Duration,
     ) -> Self {
-        let configuration = service.queues.clone();
+        let configuration = service.destinations.clone();
         Self { service, permit, queue, lease, configuration }
     }
 

@@ -82,8 +82,8 @@ fn lost() -> (Status, String, Option<Timestamp>, Outcome) {
 
 fn outcome(settlement: &Settlement) -> Outcome {
     match settlement {
-        Settlement::Ack => Outcome::Ack,
-        Settlement::Retry { .. } => Outcome::Retry,
+        Settlement::Ack { .. } => Outcome::Ack,
+        Settlement::Retry { .. } | Settlement::Defer { .. } => Outcome::Retry,
         Settlement::Reject { .. } => Outcome::Reject,
         Settlement::Extend(_) => Outcome::Extend,
     }
@@ -94,7 +94,7 @@ fn parse(settlement: wire::Settlement) -> Result<(LeaseToken, Settlement), Strin
     let token =
         token.map_err(|_| "token: must be the 24 bytes of a delivery's token".to_owned())?;
     let settlement = match settlement.outcome {
-        Some(WireOutcome::Ack(wire::Ack {})) => Settlement::Ack,
+        Some(WireOutcome::Ack(wire::Ack {})) => Settlement::Ack { answer: String::new() },
         Some(WireOutcome::Retry(retry)) => Settlement::Retry {
             delay: duration(retry.delay.unwrap_or_default(), Duration::ZERO..=LONGEST_DELAY)
                 .map_err(|message| format!("retry.delay: {message}"))?,
@@ -146,7 +146,7 @@ mod tests {
             |code: &str, message: &str| Reason { code: code.into(), message: message.into() };
         let token = [7; 24];
 
-        check(&token, Some(Outcome::Ack(wire::Ack {})), Ok(Settlement::Ack));
+        check(&token, Some(Outcome::Ack(wire::Ack {})), Ok(Settlement::Ack { answer: String::new() }));
         check(
             &token,
             retry(5),

@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use segment_source_core::event::{Event, EventId};
-use segment_source_store::{PlannedEvent, StoreError, embedded::Store};
+use segment_source_store::{PlannedEvent, StoreError, Unplanned, embedded::Store};
 
 use super::render::render;
 use crate::{Source, metrics::PlanMetrics};
@@ -50,7 +50,12 @@ impl Turn {
     async fn plan(&self) -> Result<usize, String> {
         let said = |error: StoreError| error.to_string();
         let id = self.source.id();
-        let events = self.store.unplanned(id, EVENTS).await.map_err(said)?;
+        let unplanned = self.store.unplanned(id, EVENTS).await.map_err(said)?;
+        let event = |it| match it {
+            Unplanned::Event(id, event) => Some((id, event)),
+            Unplanned::Repeat { .. } => None,
+        };
+        let events: Vec<_> = unplanned.into_iter().filter_map(event).collect();
         let Some((oldest, _)) = events.first() else { return Ok(0) };
         let oldest = Duration::from_millis(oldest.millis);
         let planned = self.render(events).await?;

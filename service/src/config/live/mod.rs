@@ -8,7 +8,7 @@ mod tests;
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use segment_source_core::source::SourceId;
-use segment_source_destinations::queue::Queues;
+use segment_source_destinations::Destinations;
 use segment_source_rpc::Clients;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -25,7 +25,7 @@ pub struct Live {
     /// For the ingest; empty in a process without one.
     pub ingest: watch::Receiver<Arc<segment_source_ingest::Sources>>,
     /// For queue destinations; as the ingest's.
-    pub queues: watch::Receiver<Arc<Queues>>,
+    pub destinations: watch::Receiver<Arc<Destinations>>,
     /// The internal clients of all sources; as the ingest's.
     pub clients: watch::Receiver<Arc<Clients>>,
     /// Whether the tables hold what there is to serve: see [`Snapshot::read`].
@@ -50,7 +50,7 @@ pub struct Publisher {
     tables: Tables,
     edge: watch::Sender<Arc<segment_source_edge::Sources>>,
     ingest: watch::Sender<Arc<segment_source_ingest::Sources>>,
-    queues: watch::Sender<Arc<Queues>>,
+    destinations: watch::Sender<Arc<Destinations>>,
     clients: watch::Sender<Arc<Clients>>,
     read: watch::Sender<bool>,
     applied: watch::Sender<Applied>,
@@ -66,19 +66,19 @@ pub fn publish(mut snapshots: watch::Receiver<Arc<Snapshot>>, role: Role) -> (Li
     tables.update(snapshot, Instant::now());
     let (edge, edge_seen) = watch::channel(Arc::new(tables.edge()));
     let (ingest, ingest_seen) = watch::channel(Arc::new(tables.ingest()));
-    let (queues, queues_seen) = watch::channel(Arc::new(tables.queues()));
+    let (destinations, destinations_seen) = watch::channel(Arc::new(tables.destinations()));
     let (clients, clients_seen) = watch::channel(Arc::new(tables.clients()));
     let (read, read_seen) = watch::channel(read);
     let (applied, applied_seen) = watch::channel(tables.applied());
     let live = Live {
         edge: edge_seen,
         ingest: ingest_seen,
-        queues: queues_seen,
+        destinations: destinations_seen,
         clients: clients_seen,
         read: read_seen,
         applied: applied_seen,
     };
-    (live, Publisher { snapshots, tables, edge, ingest, queues, clients, read, applied })
+    (live, Publisher { snapshots, tables, edge, ingest, destinations, clients, read, applied })
 }
 
 impl Publisher {
@@ -92,9 +92,9 @@ impl Publisher {
             let snapshot = self.snapshots.borrow_and_update().clone();
             let read = snapshot.read;
             let changed = self.tables.update(snapshot, Instant::now());
-            // Queues and mappings first: an event is never accepted for less than is configured.
-            if changed.queues {
-                self.queues.send_replace(Arc::new(self.tables.queues()));
+            // Destinations and mappings first: an event is never accepted for less than is configured.
+            if changed.destinations {
+                self.destinations.send_replace(Arc::new(self.tables.destinations()));
             }
             if changed.processing {
                 self.ingest.send_replace(Arc::new(self.tables.ingest()));

@@ -9,7 +9,7 @@ use std::{
 };
 
 use segment_source_core::source::{DestinationId, SourceId};
-use segment_source_destinations::queue::{QueueState, Queues};
+use segment_source_destinations::{Destination, Destinations};
 use segment_source_edge::{LiveSource, SourceState};
 use segment_source_ingest::SCHEMA_LEVEL;
 use segment_source_proto::config::v1 as wire;
@@ -29,7 +29,7 @@ pub(super) struct Tables {
     snapshot: Arc<Snapshot>,
     edge: HashMap<SourceId, SourceState>,
     ingest: HashMap<SourceId, Arc<segment_source_ingest::Source>>,
-    queues: HashMap<DestinationId, QueueState>,
+    destinations: HashMap<DestinationId, Arc<Destination>>,
     /// The message each source in service was made from.
     made_from: HashMap<SourceId, Arc<wire::Source>>,
     refused: Arc<BTreeMap<SourceId, String>>,
@@ -40,13 +40,19 @@ pub(super) struct Tables {
 pub(super) struct Changed {
     pub(super) verification: bool,
     pub(super) processing: bool,
-    pub(super) queues: bool,
+    pub(super) destinations: bool,
 }
 
 /// What one message makes in this process.
 struct Made {
     edge: Option<Arc<LiveSource>>,
-    ingest: Option<Arc<segment_source_ingest::Source>>,
+    ingest: Option<Ingested>,
+}
+
+/// What the ingest role runs on.
+struct Ingested {
+    source: Arc<segment_source_ingest::Source>,
+    destinations: Vec<(DestinationId, Arc<Destination>)>,
 }
 
 impl Tables {
@@ -56,7 +62,7 @@ impl Tables {
             snapshot: Arc::default(),
             edge: HashMap::new(),
             ingest: HashMap::new(),
-            queues: HashMap::new(),
+            destinations: HashMap::new(),
             made_from: HashMap::new(),
             refused: Arc::default(),
         }
@@ -159,16 +165,19 @@ impl Tables {
         id: &SourceId,
         source: &wire::Source,
         before: Option<&Arc<wire::Source>>,
-    ) -> Result<Arc<segment_source_ingest::Source>, String> {
-        match (before, self.ingest.get(id)) {
-            (Some(before), Some(ingested))
-                if before.processing == source.processing
-                    && before.generation == source.generation =>
-            {
-                Ok(ingested.clone())
-            }
-            _ => Ok(Arc::new(segment_source_ingest::Source::from_wire(source)?)),
-        }
+    ) -> Result<Ingested, String> {
+        let same = |before: &wire::Source| {
+            before.processing == source.processing && before.generation == source.generation
+        };
+        let destinations = match &source.processing {
+            Some(processing) => segment_source_destinations::from_wire(id, processing)?,
+            None => Vec::new(),
+        };
+        let source = match (before, self.ingest.get(id)) {
+            (Some(before), Some(ingested)) if same(before) => ingested.clone(),
+            _ => Arc::new(segment_source_ingest::Source::from_wire(source)?),
+        };
+        Ok(Ingested { source, destinations })
     }
 
     fn put(
@@ -185,18 +194,19 @@ impl Tables {
             changed.verification |= !self.edge.get(id).is_some_and(same);
             self.edge.insert(id.clone(), SourceState::Live(live));
         }
-        if let Some(ingested) = made.ingest {
+        if let Some(Ingested { source: ingested, destinations }) = made.ingest {
             let same = |before: &Arc<_>| Arc::ptr_eq(before, &ingested);
             if !self.ingest.get(id).is_some_and(same) {
                 changed.processing = true;
-                let before: Vec<_> = before.iter().flat_map(|it| queues_of(id, it)).collect();
-                let now: Vec<_> = queues_of(id, source).collect();
-                if before != now {
-                    changed.queues = true;
-                    for (queue, _) in before {
-                        self.queues.remove(&queue);
+                let before: Vec<_> = before.iter().flat_map(|it| destinations_of(id, it)).collect();
+                let names: Vec<_> = destinations.iter().map(|(id, _)| id.clone()).collect();
+                let same = |(id, now)| self.destinations.get(id) == Some(now);
+                if before != names || !destinations.iter().map(|it| (&it.0, &it.1)).all(same) {
+                    changed.destinations = true;
+                    for destination in before {
+                        self.destinations.remove(&destination);
                     }
-                    self.queues.extend(now);
+                    self.destinations.extend(destinations);
                 }
                 self.ingest.insert(id.clone(), ingested);
             }
@@ -209,9 +219,9 @@ impl Tables {
         if let Some(before) = self.made_from.remove(id)
             && self.ingest.remove(id).is_some()
         {
-            (changed.processing, changed.queues) = (true, true);
-            for (queue, _) in queues_of(id, &before) {
-                self.queues.remove(&queue);
+            (changed.processing, changed.destinations) = (true, true);
+            for destination in destinations_of(id, &before) {
+                self.destinations.remove(&destination);
             }
         }
         if self.role.has_edge() {
@@ -239,8 +249,8 @@ impl Tables {
         segment_source_ingest::Sources { sources: self.ingest.clone() }
     }
 
-    pub(super) fn queues(&self) -> Queues {
-        Queues { queues: self.queues.clone() }
+    pub(super) fn destinations(&self) -> Destinations {
+        Destinations { all: self.destinations.clone() }
     }
 
     pub(super) fn clients(&self) -> Clients {
@@ -252,19 +262,11 @@ impl Tables {
     }
 }
 
-/// The queues a source has.
-fn queues_of<'a>(
+/// The destinations a source has.
+fn destinations_of<'a>(
     id: &'a SourceId,
     source: &'a wire::Source,
-) -> impl Iterator<Item = (DestinationId, QueueState)> + 'a {
-    let processing = source.processing.iter();
-    processing.flat_map(move |processing| {
-        let state = QueueState { suspended: processing.delivery_suspended };
-        let queue =
-            |it: &&wire::Destination| matches!(it.kind, Some(wire::destination::Kind::Queue(_)));
-        processing.destinations.iter().filter(queue).map(move |it| {
-            let name = it.name.clone().into_boxed_str();
-            (DestinationId { source: id.clone(), name }, state)
-        })
-    })
+) -> impl Iterator<Item = DestinationId> + 'a {
+    let destinations = source.processing.iter().flat_map(|it| &it.destinations);
+    destinations.map(|it| DestinationId { source: id.clone(), name: it.name.as_str().into() })
 }

@@ -60,7 +60,7 @@ impl Rig {
     }
 }
 
-const NOTHING: Changed = Changed { verification: false, processing: false, queues: false };
+const NOTHING: Changed = Changed { verification: false, processing: false, destinations: false };
 
 #[test]
 fn what_cannot_be_used_is_refused_as_a_whole_and_what_was_in_service_stays() {
@@ -131,7 +131,7 @@ fn queues_follow_their_source() {
     let mut rig = Rig::new(Role::All);
     let queues = |rig: &Rig| {
         let mut names: Vec<String> =
-            rig.tables.queues().queues.keys().map(ToString::to_string).collect();
+            rig.tables.destinations().all.keys().map(ToString::to_string).collect();
         names.sort();
         names
     };
@@ -143,7 +143,7 @@ fn queues_follow_their_source() {
     rig.put(renamed);
     assert_eq!(queues(&rig), ["prod/app:default", "prod/web:other"]);
     rig.sources.remove(&"prod/web".parse().unwrap());
-    assert_eq!(rig.update(), Changed { verification: true, processing: true, queues: true });
+    assert_eq!(rig.update(), Changed { verification: true, processing: true, destinations: true });
     assert_eq!(queues(&rig), ["prod/app:default"]);
 }
 
@@ -188,5 +188,5 @@ fn one_change_among_many_makes_one_source_anew() {
         _ => false,
     };
     assert!(rig.tables.edge().sources.iter().all(same));
-    assert_eq!(rig.tables.queues().queues.len(), 10_000);
+    assert_eq!(rig.tables.destinations().all.len(), 10_000);
 }

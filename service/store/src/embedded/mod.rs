@@ -61,9 +61,10 @@ mod writer;
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use prost::Message;
 use segment_source_core::{
-    event::{Event, EventId},
+    event::{ActionId, EventId},
     source::SourceId,
 };
 use tokio::sync::{futures::OwnedNotified, mpsc, oneshot};
@@ -136,11 +137,14 @@ impl Store {
         &self,
         source: &SourceId,
         limit: usize,
-    ) -> Result<Vec<(EventId, Event)>, StoreError> {
+    ) -> Result<Vec<Unplanned>, StoreError> {
         let hash = source.hash();
         loop {
             let found = self.read(move |engine, _| read::unplanned(engine, hash, limit)).await?;
-            let Some(to) = found.passed_over else { return Ok(found.entries) };
+            let Some(to) = found.passed_over else {
+                let entries = found.entries.into_iter();
+                return Ok(entries.map(|(id, event)| Unplanned::Event(id, event)).collect());
+            };
             self.ask(|answer| Command::Advance { to, answer }).await?;
         }
     }
@@ -205,6 +209,161 @@ impl Store {
         settlements: Vec<(LeaseToken, Settlement)>,
     ) -> Result<Vec<Settled>, StoreError> {
         self.ask(|answer| Command::Settle { settlements, answer }).await
+    }
+
+    /// Puts failed and dead actions at the end of their lanes again. `true` for each that was one
+    /// of these and now waits; an action in any other state is left alone.
+    ///
+    /// # Errors
+    /// Then nothing is known of what was written; asking again is safe.
+    pub async fn revive(&self, actions: Vec<Revival>) -> Result<Vec<bool>, StoreError> {
+        todo!("{actions:?}")
+    }
+
+    /// Writes plans of events that were planned before as a new run of each. `None` for an event
+    /// that has a run of this replay already, or is not in the log.
+    ///
+    /// # Errors
+    /// Then nothing is known of what was written; asking again under the same id is safe.
+    pub async fn replay(
+        &self,
+        replay: ReplayId,
+        planned: Vec<PlannedEvent>,
+    ) -> Result<Vec<Option<u16>>, StoreError> {
+        todo!("{replay:?} {planned:?}")
+    }
+
+    /// Failed and dead actions of a source in the order of their ids, behind `after`.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn dead(
+        &self,
+        source: &SourceId,
+        after: Option<ActionId>,
+        limit: usize,
+    ) -> Result<Vec<ActionStatus>, StoreError> {
+        todo!("{source} {after:?} {limit}")
+    }
+
+    /// What is remembered of a destination; nothing: the default.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn hold_ledger(&self, queue: &Queue) -> Result<HoldLedger, StoreError> {
+        todo!("{queue}")
+    }
+
+    /// Remembers it, durably.
+    ///
+    /// # Errors
+    /// Then nothing is known of what was written.
+    pub async fn save_hold_ledger(
+        &self,
+        queue: &Queue,
+        ledger: HoldLedger,
+    ) -> Result<(), StoreError> {
+        todo!("{queue} {ledger:?}")
+    }
+
+    /// How much waits for a destination, now.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn backlog(&self, queue: &Queue) -> Result<Backlog, StoreError> {
+        todo!("{queue}")
+    }
+
+    /// Makes actions of a queue dead letters whose events were accepted before; a step of a bounded
+    /// size. Leased ones are left.
+    ///
+    /// # Errors
+    /// Then nothing is known of what was written.
+    pub async fn expire(
+        &self,
+        queue: &Queue,
+        before: Millis,
+        reason: Reason,
+    ) -> Result<Removed, StoreError> {
+        todo!("{queue} {before} {reason:?}")
+    }
+
+    /// Entries of a source's directory by their keys, in order.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn directory(
+        &self,
+        source: &SourceId,
+        keys: Vec<Bytes>,
+    ) -> Result<Vec<Option<DirectoryRecord>>, StoreError> {
+        todo!("{source} {keys:?}")
+    }
+
+    /// Entries whose keys begin with `prefix`, in order, behind `after`, at most `limit` and about
+    /// 4 MiB; and the source's newest revision from before they were read.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn directory_scan(
+        &self,
+        source: &SourceId,
+        prefix: Bytes,
+        after: Option<Bytes>,
+        limit: usize,
+    ) -> Result<(Vec<(Bytes, DirectoryRecord)>, u64), StoreError> {
+        todo!("{source} {prefix:?} {after:?} {limit}")
+    }
+
+    /// Entries that changed after a revision, each once with its newest revision, in the order of
+    /// revisions, at most `limit` and about 4 MiB.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn directory_changes(
+        &self,
+        source: &SourceId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<(Bytes, DirectoryRecord)>, StoreError> {
+        todo!("{source} {after} {limit}")
+    }
+
+    /// Resolves when the source's directory changed since the call.
+    pub fn directory_changed(&self, source: &SourceId) -> OwnedNotified {
+        todo!("{source}")
+    }
+
+    /// Writes entries of a source's directory, one result each, in order; a later one sees what an
+    /// earlier one wrote. Durable when it answers.
+    ///
+    /// # Errors
+    /// Then nothing is known of what was written.
+    pub async fn directory_write(
+        &self,
+        source: &SourceId,
+        writes: Vec<DirectoryWrite>,
+    ) -> Result<Vec<Written>, StoreError> {
+        todo!("{source} {writes:?}")
+    }
+
+    /// Removes the oldest entries of a source's log that need not be kept, a step of a bounded
+    /// size. An entry goes with its plans, actions and dead letters, and only when it is planned
+    /// and none of its actions is still to be done.
+    ///
+    /// # Errors
+    /// Then nothing is known of what was removed.
+    pub async fn retain(&self, source: &SourceId, keep: Retain) -> Result<Removed, StoreError> {
+        todo!("{source} {keep:?}")
+    }
+
+    /// Removes body, headers, key and order key of events, payloads of their actions, and what of
+    /// these still waits. That the events were there, and what became of them, stays.
+    ///
+    /// # Errors
+    /// Then nothing is known of what was erased; asking again is safe.
+    pub async fn erase(&self, events: Vec<EventId>) -> Result<Removed, StoreError> {
+        todo!("{events:?}")
     }
 
     /// Gives leases back whose consumer is gone: their actions are ready at once, the attempt
@@ -319,5 +478,5 @@ fn leased(engine: &Engine, taking: Taking) -> Result<Leased, Fault> {
     };
     let stored = stored.ok_or(Fault::damaged("an action"))?;
     let record = ActionRecord::decode(&*stored)?.into();
-    Ok(Leased { token, expires, attempt, action, record })
+    Ok(Leased { token, expires, attempt, first_attempt: None, action, record })
 }

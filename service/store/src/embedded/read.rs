@@ -212,6 +212,8 @@ fn compose(
                     state: ActionState::Pending { not_before: None },
                     attempts: 0,
                     reason: None,
+                    history: Vec::new(),
+                    answer: String::new(),
                 });
             }
             _ => {

@@ -43,7 +43,7 @@ pub(super) fn settle(
             txn.put(Space::Dead, &keys::dead(lease.action), Vec::new());
             lanes::remove_head(txn, numbers, &lease)?;
         }
-        Settlement::Ack | Settlement::Extend(_) => {
+        Settlement::Ack { .. } | Settlement::Defer { .. } | Settlement::Extend(_) => {
             let reason = last_reason(txn, &lease)?;
             let state = StateRecord::new(State::Delivered, lease.attempt, reason);
             txn.set_state(lease.action, state.encode_to_vec());

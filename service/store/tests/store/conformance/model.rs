@@ -138,7 +138,7 @@ async fn walk(fixture: Fixture, model: &mut Model, step: Step) -> Fixture {
         }
         Step::Ack(n) => {
             if let Some(lease) = model.lease(n) {
-                assert_eq!(fixture.settle(&lease, Settlement::Ack).await, Settled::Done);
+                assert_eq!(fixture.settle(&lease, Settlement::Ack { answer: String::new() }).await, Settled::Done);
                 assert_eq!(model.lane(lease.action).pop_front(), Some(lease.action));
             }
         }
@@ -193,7 +193,7 @@ async fn drain(fixture: &Fixture, model: &mut Model) {
         }
         for lease in taken {
             assert_eq!(model.lane(lease.action).pop_front(), Some(lease.action));
-            fixture.settle(&lease, Settlement::Ack).await;
+            fixture.settle(&lease, Settlement::Ack { answer: String::new() }).await;
         }
     }
     assert!(model.lanes.values().all(VecDeque::is_empty), "{:?} never came", model.lanes);

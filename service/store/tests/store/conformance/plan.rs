@@ -82,6 +82,8 @@ async fn a_plan_is_found_with_its_event() {
         state,
         attempts: 0,
         reason,
+        history: Vec::new(),
+        answer: String::new(),
     };
     assert_eq!(
         entry.actions,
