@@ -62,6 +62,7 @@ async fn a_stop_waits_for_nobody_longer_than_its_bound() {
         credits: 10,
         lease: None,
         consumer: String::new(),
+        expand_recipients: false,
     };
     let start = segment_source_proto::queue::v1::consume_request::Request::Start(start);
     let (_requests, stream) = {

@@ -35,6 +35,7 @@ impl Consumer {
             credits,
             lease: Some(duration(lease)),
             consumer: "a test".into(),
+            expand_recipients: false,
         };
         let start = ConsumeRequest { request: Some(Request::Start(start)) };
         requests.send(start).await.expect("there is room");
@@ -229,6 +230,7 @@ async fn a_stream_that_does_not_start_properly_is_refused() {
             credits,
             lease: Some(prost_types::Duration { seconds: lease, nanos: 0 }),
             consumer: String::new(),
+            expand_recipients: false,
         })
     };
     for (name, request, code) in [

@@ -188,8 +188,7 @@ mod tests {
 
     fn kind(kind: Wire) -> Result<Kind, String> {
         let destination = wire::Destination { name: "x".into(), kind: Some(kind) };
-        let processing =
-            wire::Processing { destinations: vec![destination], ..Default::default() };
+        let processing = wire::Processing { destinations: vec![destination], ..Default::default() };
         let made = from_wire(&SourceId::new("prod", "web").unwrap(), &processing)?;
         assert_eq!(made[0].0.to_string(), "prod/web:x");
         Ok(made[0].1.kind.clone())

@@ -37,7 +37,7 @@ pub(super) async fn open(
     let Some(Incoming::Start(start)) = first.and_then(|request| request.request) else {
         return Err(problem::invalid("start", "the first request of the stream must be Start"));
     };
-    let Start { queue, credits, lease: length, consumer } = start;
+    let Start { queue, credits, lease: length, consumer, .. } = start;
     let (queue, permit) = service.resolve(&caller, queue)?;
     check_consumer(&consumer)?;
     let credits = usize::try_from(credits).unwrap_or(usize::MAX);

@@ -146,7 +146,11 @@ mod tests {
             |code: &str, message: &str| Reason { code: code.into(), message: message.into() };
         let token = [7; 24];
 
-        check(&token, Some(Outcome::Ack(wire::Ack {})), Ok(Settlement::Ack { answer: String::new() }));
+        check(
+            &token,
+            Some(Outcome::Ack(wire::Ack {})),
+            Ok(Settlement::Ack { answer: String::new() }),
+        );
         check(
             &token,
             retry(5),

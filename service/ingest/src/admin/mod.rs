@@ -10,9 +10,11 @@ use std::{pin::Pin, sync::Arc};
 
 use segment_source_core::source::SourceId;
 use segment_source_proto::admin::v1::{
-    GetEventRequest, GetEventResponse, ListEventsRequest, ListEventsResponse, ListSourcesRequest,
-    ListSourcesResponse, RehearseRequest, RehearseResponse, SourceSummary, TailEventsRequest,
-    TailEventsResponse,
+    EraseUserRequest, EraseUserResponse, GetEventRequest, GetEventResponse, HoldRequest,
+    HoldResponse, ListDestinationsRequest, ListDestinationsResponse, ListEventsRequest,
+    ListEventsResponse, ListSourcesRequest, ListSourcesResponse, RehearseRequest, RehearseResponse,
+    ReleaseRequest, ReleaseResponse, ReplayRequest, ReplayResponse, SourceSummary,
+    TailEventsRequest, TailEventsResponse,
     admin_server::{Admin, AdminServer},
 };
 use segment_source_rpc::{Caller, Permit, Right, caller, problem};
@@ -55,6 +57,41 @@ impl AdminService {
 impl Admin for AdminService {
     type ListEventsStream = Answers<ListEventsResponse>;
     type TailEventsStream = Answers<TailEventsResponse>;
+
+    type ReplayStream = Answers<ReplayResponse>;
+    type EraseUserStream = Answers<EraseUserResponse>;
+
+    async fn replay(
+        &self,
+        _request: Request<ReplayRequest>,
+    ) -> Result<Response<Self::ReplayStream>, Status> {
+        Err(Status::unimplemented("replay"))
+    }
+
+    async fn list_destinations(
+        &self,
+        _request: Request<ListDestinationsRequest>,
+    ) -> Result<Response<ListDestinationsResponse>, Status> {
+        Err(Status::unimplemented("list_destinations"))
+    }
+
+    async fn hold(&self, _request: Request<HoldRequest>) -> Result<Response<HoldResponse>, Status> {
+        Err(Status::unimplemented("hold"))
+    }
+
+    async fn release(
+        &self,
+        _request: Request<ReleaseRequest>,
+    ) -> Result<Response<ReleaseResponse>, Status> {
+        Err(Status::unimplemented("release"))
+    }
+
+    async fn erase_user(
+        &self,
+        _request: Request<EraseUserRequest>,
+    ) -> Result<Response<Self::EraseUserStream>, Status> {
+        Err(Status::unimplemented("erase_user"))
+    }
 
     async fn list_sources(
         &self,

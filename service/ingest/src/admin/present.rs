@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use prost_types::Timestamp;
 use segment_source_core::event::Verdict;
 use segment_source_proto::{
-    admin::v1::{Action, EventSummary, GetEventResponse, Outcome, action::State},
+    admin::v1::{Action, Attempt, EventSummary, GetEventResponse, Outcome, action::State},
     event::v1 as wire,
 };
 use segment_source_store::{ActionState, ActionStatus, LogEntry, Millis};
@@ -101,6 +101,19 @@ fn action(status: ActionStatus) -> Action {
         reason,
         payload_json: status.action.payload.unwrap_or_default(),
         not_before: not_before.map(timestamp),
+        run: status.id.run.into(),
+        history: status.history.into_iter().map(attempt).collect(),
+        answer: status.answer,
+    }
+}
+
+fn attempt(attempt: segment_source_store::Attempt) -> Attempt {
+    let (reason_code, reason) = attempt.failure.map(|it| (it.code, it.message)).unwrap_or_default();
+    Attempt {
+        started: Some(timestamp(attempt.started)),
+        ended: Some(timestamp(attempt.ended)),
+        reason_code,
+        reason,
     }
 }
 

@@ -254,16 +254,26 @@ impl Store {
         todo!("{queue}")
     }
 
-    /// Remembers it, durably.
+    /// Holds a destination, in place of a hold that there is; but one of the destination itself
+    /// (`refused`) does not replace one by hand. Rings [`Store::ready`].
     ///
     /// # Errors
     /// Then nothing is known of what was written.
-    pub async fn save_hold_ledger(
+    pub async fn hold(&self, queue: &Queue, hold: Hold) -> Result<(), StoreError> {
+        todo!("{queue} {hold:?}")
+    }
+
+    /// Ends a hold, and remembers from when to when it was; `None`: there was none. With
+    /// `refused_only`, one by hand stays. Rings [`Store::ready`].
+    ///
+    /// # Errors
+    /// Then nothing is known of what was written.
+    pub async fn end_hold(
         &self,
         queue: &Queue,
-        ledger: HoldLedger,
-    ) -> Result<(), StoreError> {
-        todo!("{queue} {ledger:?}")
+        refused_only: bool,
+    ) -> Result<Option<Hold>, StoreError> {
+        todo!("{queue} {refused_only}")
     }
 
     /// How much waits for a destination, now.

@@ -19,7 +19,10 @@ async fn a_lane_gives_one_action_at_a_time_in_log_order() {
     for _ in 0..3 {
         let lease = fixture.take_one().await;
         assert_eq!(fixture.take(9).await.len(), 0);
-        assert_eq!(fixture.settle(&lease, Settlement::Ack { answer: String::new() }).await, Settled::Done);
+        assert_eq!(
+            fixture.settle(&lease, Settlement::Ack { answer: String::new() }).await,
+            Settled::Done
+        );
         order.push((lease.action.event, lease.action.index));
     }
     assert_eq!(order, [(a, 0), (a, 1), (b, 0)]);
@@ -126,7 +129,10 @@ async fn ten_thousand_lanes_wait_and_are_drained_once_each() {
             break;
         }
         assert!(leases.iter().all(|lease| seen.insert(lease.action)));
-        let acks = leases.iter().map(|lease| (lease.token, Settlement::Ack { answer: String::new() })).collect();
+        let acks = leases
+            .iter()
+            .map(|lease| (lease.token, Settlement::Ack { answer: String::new() }))
+            .collect();
         fixture.store.settle(acks).await.unwrap();
     }
     assert_eq!(seen.len(), 10_000);

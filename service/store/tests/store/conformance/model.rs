@@ -138,7 +138,10 @@ async fn walk(fixture: Fixture, model: &mut Model, step: Step) -> Fixture {
         }
         Step::Ack(n) => {
             if let Some(lease) = model.lease(n) {
-                assert_eq!(fixture.settle(&lease, Settlement::Ack { answer: String::new() }).await, Settled::Done);
+                assert_eq!(
+                    fixture.settle(&lease, Settlement::Ack { answer: String::new() }).await,
+                    Settled::Done
+                );
                 assert_eq!(model.lane(lease.action).pop_front(), Some(lease.action));
             }
         }
