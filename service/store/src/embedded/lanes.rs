@@ -5,7 +5,7 @@ use prost::Message;
 use super::{
     fault::Fault,
     keys::{self, Lane, QueueKey, Space},
-    leases::Lease,
+    leases::{Lease, Leases},
     numbers::Numbers,
     records::{Head, Item, Place},
     txn::Txn,
@@ -35,9 +35,52 @@ pub(super) fn remove_head(
     lease: &Lease,
 ) -> Result<(), Fault> {
     let Lease { queue, lane, seq, .. } = *lease;
+    txn.remove(Space::Ready, &keys::ready(queue, lease.ready));
+    go_on(txn, numbers, queue, lane, seq)
+}
+
+/// Takes an action out of its lane that is not leased. `None`: it is leased, or not there.
+pub(super) fn withdraw(
+    txn: &mut Txn<'_>,
+    numbers: &mut Numbers,
+    leases: &mut Leases,
+    queue: QueueKey,
+    lane: Lane,
+    seq: u64,
+) -> Result<Option<Item>, Fault> {
+    let key = keys::in_lane(queue, lane, seq);
+    let Some(item) = txn.get(Space::Lanes, &key)? else { return Ok(None) };
+    let item = Item::from_bytes(&item)?;
+    let missing = || Fault::damaged("the head of a lane");
+    let place = txn.get(Space::Places, &keys::place(queue, lane))?.ok_or_else(missing)?;
+    let place = Place::decode(&*place)?;
+    let (space, at) = match place.due {
+        None => (Space::Ready, keys::ready(queue, place.seq).to_vec()),
+        Some(due) => (Space::Delayed, keys::delayed(queue, due, place.seq).to_vec()),
+    };
+    let head = Head::decode(&*txn.get(space, &at)?.ok_or_else(missing)?)?;
+    if head.seq != seq {
+        txn.remove(Space::Lanes, &key);
+        return Ok(Some(item));
+    }
+    if place.due.is_none() && place.seq <= leases.queue(queue).up_to {
+        return Ok(None);
+    }
+    txn.remove(space, &at);
+    go_on(txn, numbers, queue, lane, seq)?;
+    Ok(Some(item))
+}
+
+/// Removes what was the head of its lane; the next one is ready.
+fn go_on(
+    txn: &mut Txn<'_>,
+    numbers: &mut Numbers,
+    queue: QueueKey,
+    lane: Lane,
+    seq: u64,
+) -> Result<(), Fault> {
     let key = keys::in_lane(queue, lane, seq);
     txn.remove(Space::Lanes, &key);
-    txn.remove(Space::Ready, &keys::ready(queue, lease.ready));
     match txn.next(Space::Lanes, &key, &keys::in_lane(queue, lane, u64::MAX))? {
         Some((key, item)) => {
             let head = head(lane, keys::number(&key, 24), Item::from_bytes(&item)?);

@@ -69,6 +69,12 @@ impl Leases {
         Some(lease)
     }
 
+    /// The one on an action. Looks at all of them.
+    pub(super) fn of(&self, action: ActionId) -> Option<LeaseToken> {
+        let mut open = self.open.iter();
+        open.find(|(_, lease)| lease.action == action).map(|(token, _)| *token)
+    }
+
     /// `false`: there is no such lease.
     pub(super) fn extend(&mut self, token: LeaseToken, expires: Millis) -> bool {
         let Some(lease) = self.open.get_mut(&token) else { return false };

@@ -114,6 +114,16 @@ pub(super) struct PlanRecord {
     pub(super) notes: Vec<Pair>,
 }
 
+/// A replay of an event.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub(super) struct RunRecord {
+    /// Its name, 16 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub(super) replay: Vec<u8>,
+    #[prost(message, optional, tag = "2")]
+    pub(super) plan: Option<PlanRecord>,
+}
+
 /// Written once.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub(super) struct ActionRecord {
@@ -217,7 +227,7 @@ impl LogRecord {
 impl From<PlanRecord> for Planned {
     fn from(record: PlanRecord) -> Self {
         let notes = record.notes.into_iter().map(<(String, String)>::from).collect();
-        Self { generation: record.generation, notes }
+        Self { generation: record.generation, notes, replays: Vec::new() }
     }
 }
 

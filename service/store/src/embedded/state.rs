@@ -68,6 +68,24 @@ impl StateRecord {
         self.history.push(AttemptRecord { started, ended: ended.max(started), failure });
     }
 
+    /// It ends for another reason than an attempt.
+    pub(super) fn end(&mut self, state: State, reason: Reason) {
+        self.state = state.into();
+        self.not_before = None;
+        self.reason = Some(bounded(reason));
+    }
+
+    /// Puts these words in the place of those that others said.
+    pub(super) fn forget(&mut self, instead: &str) {
+        if !self.answer.is_empty() {
+            instead.clone_into(&mut self.answer);
+        }
+        let failures = self.history.iter_mut().filter_map(|attempt| attempt.failure.as_mut());
+        for reason in failures.chain(&mut self.reason) {
+            instead.clone_into(&mut reason.second);
+        }
+    }
+
     /// Keeps as much of it as is kept.
     pub(super) fn answered(&mut self, answer: String) {
         self.answer = cut(answer);

@@ -2,12 +2,14 @@
 //! becomes of a group is in [`super::group`].
 
 use std::{
+    collections::HashSet,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Weak},
     time::{Duration, Instant},
 };
 
 use fjall::PersistMode;
+use segment_source_core::event::EventId;
 use tokio::sync::mpsc;
 
 use super::{
@@ -56,6 +58,8 @@ pub(super) struct Open {
     pub(super) engine: Arc<Engine>,
     pub(super) numbers: Numbers,
     pub(super) leases: Leases,
+    /// Events without content that the planner may have read before it went.
+    pub(super) erased: HashSet<EventId>,
 }
 
 struct Failed {
@@ -69,7 +73,7 @@ struct Failed {
 impl Open {
     fn new(engine: Arc<Engine>) -> Result<Self, Fault> {
         let numbers = Numbers::load(&engine)?;
-        Ok(Self { engine, numbers, leases: Leases::default() })
+        Ok(Self { engine, numbers, leases: Leases::default(), erased: HashSet::new() })
     }
 }
 

@@ -66,7 +66,7 @@ async fn a_plan_is_found_with_its_event() {
     fixture.store.plan(&source(), planned).await.unwrap();
     let entry = fixture.entry(id).await;
     let notes = vec![("m".into(), "why not".into())];
-    assert_eq!(entry.planned, Some(Planned { generation: 7, notes }));
+    assert_eq!(entry.planned, Some(Planned { generation: 7, notes, replays: Vec::new() }));
     let a = Action {
         mapping: "a".into(),
         action_type: "users_identify".into(),
