@@ -1,8 +1,9 @@
 //! From an action to the calls that carry it out. Pure.
 
+use indexmap::IndexMap;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use segment_source_core::{
-    json::{self, Object, Value},
+    json::{self, Value},
     mapping::ActionType,
 };
 
@@ -129,7 +130,7 @@ fn subscriptions(action: ActionType, object: String, mut fields: Fields) -> Vec<
 }
 
 /// What is left of a payload for the body.
-struct Fields(Object);
+struct Fields(IndexMap<String, Value>);
 
 impl Fields {
     fn take(&mut self, name: &str) -> Option<Value> {
