@@ -84,10 +84,11 @@ fn what_knock_takes_is_taken() {
 #[test]
 fn what_knock_refuses_is_refused() {
     for (operation, method, target, body, _) in right() {
-        let refused = |what: &str, method: &Method, target: &str, headers: &HeaderMap, body: &Value| {
-            let judged = judge(method, target, headers, body);
-            assert!(judged.is_err(), "{operation}, {what}: {judged:?}");
-        };
+        let refused =
+            |what: &str, method: &Method, target: &str, headers: &HeaderMap, body: &Value| {
+                let judged = judge(method, target, headers, body);
+                assert!(judged.is_err(), "{operation}, {what}: {judged:?}");
+            };
         let without = |name: HeaderName| {
             let mut headers = headers();
             headers.remove(name);
@@ -100,7 +101,10 @@ fn what_knock_refuses_is_refused() {
         let (front, rest) = path(target).split_at("/v1/".len());
         let end = rest.find('/').unwrap_or(rest.len());
         let (kind, behind) = rest.split_at(end);
-        let slash = format!("{front}{kind}/a%2Fb{}", &behind[1..].find('/').map_or("", |at| &behind[1 + at..]));
+        let slash = format!(
+            "{front}{kind}/a%2Fb{}",
+            &behind[1..].find('/').map_or("", |at| &behind[1 + at..])
+        );
         refused("an id with a slash", &method, &slash, &headers(), &body);
         if body.is_null() {
             refused("a body", &method, target, &headers(), &json!({}));

@@ -65,7 +65,7 @@ impl Contract {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/knock/openapi.json");
         let text = std::fs::read_to_string(file).expect("the fixture is there");
         let mut document: Value = serde_json::from_str(&text).expect("the fixture is JSON");
-        nullable(&mut document);
+        readable(&mut document);
         let mut operations = Vec::new();
         let paths = document["paths"].as_object().expect("an object").clone();
         for (path, methods) in &paths {
@@ -186,6 +186,17 @@ impl Operation {
                 return Err(format!("{name}: {list}: 1 to {most} are possible, not {count}"));
             }
         }
+        // The document forgets to require what references consist of.
+        let references =
+            matches!(name.as_str(), "deleteSubscriptionsForObject" | "cancelWorkflow (2)");
+        let is_reference =
+            |it: &Value| it.is_string() || it["id"].is_string() && it["collection"].is_string();
+        let mut recipients = body["recipients"].as_array().into_iter().flatten();
+        if references && !recipients.all(is_reference) {
+            return Err(format!(
+                "{name}: recipients: must be ids, or objects by collection and id"
+            ));
+        }
         if self.method == Method::PUT && body.to_string().len() > PROPERTIES {
             return Err(format!("{name}: more than {PROPERTIES} bytes of properties"));
         }
@@ -193,17 +204,21 @@ impl Operation {
     }
 }
 
-/// `nullable: true` as JSON Schema says it.
-fn nullable(schema: &mut Value) {
+/// What the document says in a way that JSON Schema does not: `nullable: true`, and `oneOf` with
+/// alternatives of which several fit (an inline object fits an inline user too).
+fn readable(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {
-            fields.values_mut().for_each(nullable);
+            fields.values_mut().for_each(readable);
+            if let Some(alternatives) = fields.remove("oneOf") {
+                fields.insert("anyOf".to_owned(), alternatives);
+            }
             if fields.remove("nullable") == Some(json!(true)) {
                 let other = std::mem::take(fields);
                 fields.insert("anyOf".to_owned(), json!([{"type": "null"}, other]));
             }
         }
-        Value::Array(items) => items.iter_mut().for_each(nullable),
+        Value::Array(items) => items.iter_mut().for_each(readable),
         _ => {}
     }
 }
