@@ -4,7 +4,10 @@
 mod client;
 pub mod delivery;
 mod destination;
+mod directory;
 mod guard;
+mod http;
+mod knock;
 pub mod queue;
 
 pub use client::{ClientError, HttpClient};
