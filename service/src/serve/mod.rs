@@ -245,8 +245,8 @@ impl Parts {
             to_destinations(args).await?,
             registry,
             system_clock(),
-            // Less than the half that its stage may take, whatever the stages before it took.
-            args.drain / 20,
+            // Less than the half that its stage may take, unless those before it took very long.
+            args.drain / 8,
         );
 
         if let Some(incoming) = in_memory {

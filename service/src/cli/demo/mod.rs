@@ -85,6 +85,8 @@ pub(super) async fn run(args: Args, output: Output) -> anyhow::Result<ExitCode> 
         ingest: None,
         tls: None,
         platform_token: None,
+        allow_destination: Vec::new(),
+        destination_ca: None,
         replica: host_name(),
         drain: Duration::from_secs(25),
     })
