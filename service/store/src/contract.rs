@@ -392,6 +392,8 @@ pub struct Planned {
     pub generation: i64,
     /// Subject and message.
     pub notes: Vec<(String, String)>,
+    /// By their runs, what replays left behind, oldest first; these have none of their own.
+    pub replays: Vec<(u16, Planned)>,
 }
 
 /// Which part of a source's log to read, and in which direction.

@@ -8,7 +8,7 @@ use sha2::Sha256;
 
 use super::{
     fault::Fault,
-    keys::{self, Space},
+    keys::Space,
     numbers::Numbers,
     records::{Claim, LogRecord, SourceRecord},
     txn::Txn,
@@ -119,7 +119,8 @@ impl Prepared {
             }
         };
         let day = txn.engine.day_or_create(entry.millis)?;
-        txn.add(day.log, &keys::log(entry), record);
+        numbers.grew(source, record.len());
+        txn.add_entry(day.log, entry, record);
         let name = self.source.as_str().to_owned();
         let newest = SourceRecord { name, newest: entry.to_bytes().to_vec() };
         txn.put(Space::Sources, &source.0, newest.encode_to_vec());

@@ -1,13 +1,18 @@
 //! What callers ask of the writer, and how each gets its answer.
 
-use segment_source_core::event::EventId;
+use segment_source_core::{event::EventId, source::SourceHash};
 use tokio::sync::oneshot;
 
 use super::{
-    accept, plan,
+    accept, expire,
+    keys::QueueKey,
+    plan, retain,
     take::{Granted, Wanted},
 };
-use crate::contract::{Accepted, LeaseToken, Settled, Settlement, StoreError};
+use crate::contract::{
+    Accepted, DirectoryWrite, Hold, LeaseToken, Reason, Removed, ReplayId, Revival, Settled,
+    Settlement, StoreError, Written,
+};
 
 pub(super) type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
 
@@ -33,6 +38,53 @@ pub(super) enum Command {
         wanted: Wanted,
         answer: Answer<Granted>,
     },
+    Revive {
+        actions: Vec<Revival>,
+        answer: Answer<Vec<bool>>,
+    },
+    Replay {
+        replay: ReplayId,
+        /// `None`: not in the log.
+        events: Vec<Option<plan::Prepared>>,
+        answer: Answer<Vec<Option<u16>>>,
+    },
+    Hold {
+        queue: QueueKey,
+        hold: Hold,
+        answer: Answer<()>,
+    },
+    EndHold {
+        queue: QueueKey,
+        refused_only: bool,
+        answer: Answer<Option<Hold>>,
+    },
+    Expire {
+        queue: QueueKey,
+        places: Vec<expire::Place>,
+        reason: Reason,
+        answer: Answer<u64>,
+    },
+    WriteDirectory {
+        source: SourceHash,
+        writes: Vec<DirectoryWrite>,
+        answer: Answer<Vec<Written>>,
+    },
+    Remove {
+        found: retain::Found,
+        /// [`super::shared::Shared::reopened`] from before it was found.
+        reopened: u64,
+        /// With `None` nothing was removed, and it is to be looked for again.
+        answer: Answer<Option<(Removed, retain::Found)>>,
+    },
+    /// These are empty and stay so.
+    DropDays {
+        days: Vec<u64>,
+        answer: Answer<()>,
+    },
+    Erase {
+        events: Vec<EventId>,
+        answer: Answer<Removed>,
+    },
     /// Look at [`Shared::released`].
     Released,
     /// Finish; nothing sent later is read.
@@ -45,20 +97,37 @@ impl Command {
         match self {
             Self::Accept { events, .. } => events.iter().map(accept::Prepared::bytes).sum(),
             Self::Plan { events, .. } => events.iter().map(plan::Prepared::bytes).sum(),
+            Self::Replay { events, .. } => events.iter().flatten().map(plan::Prepared::bytes).sum(),
+            Self::WriteDirectory { writes, .. } => {
+                let values = writes.iter().filter_map(|write| write.value.as_ref());
+                values.map(bytes::Bytes::len).sum()
+            }
             _ => 0,
         }
     }
 
     pub(super) fn refuse(self, why: StoreError) {
-        // Nobody listens any more: then nobody needs the answer.
-        let _ = match self {
-            Self::Accept { answer, .. } => answer.send(Err(why)).map_err(drop),
-            Self::Plan { answer, .. } | Self::Advance { answer, .. } => {
-                answer.send(Err(why)).map_err(drop)
-            }
-            Self::Settle { answer, .. } => answer.send(Err(why)).map_err(drop),
-            Self::Take { answer, .. } => answer.send(Err(why)).map_err(drop),
-            Self::Released | Self::Close => Ok(()),
-        };
+        match self {
+            Self::Accept { answer, .. } => tell(answer, why),
+            Self::Plan { answer, .. }
+            | Self::Advance { answer, .. }
+            | Self::Hold { answer, .. }
+            | Self::DropDays { answer, .. } => tell(answer, why),
+            Self::Settle { answer, .. } => tell(answer, why),
+            Self::Take { answer, .. } => tell(answer, why),
+            Self::Revive { answer, .. } => tell(answer, why),
+            Self::Replay { answer, .. } => tell(answer, why),
+            Self::EndHold { answer, .. } => tell(answer, why),
+            Self::Expire { answer, .. } => tell(answer, why),
+            Self::WriteDirectory { answer, .. } => tell(answer, why),
+            Self::Remove { answer, .. } => tell(answer, why),
+            Self::Erase { answer, .. } => tell(answer, why),
+            Self::Released | Self::Close => {}
+        }
     }
+}
+
+fn tell<T>(answer: Answer<T>, why: StoreError) {
+    // Nobody listens any more: then nobody needs the answer.
+    let _ = answer.send(Err(why));
 }

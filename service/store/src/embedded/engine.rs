@@ -2,7 +2,7 @@
 //! live with an engine that has failed. Layouts are in [`super::keys`].
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     panic::AssertUnwindSafe,
     path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
@@ -71,18 +71,31 @@ impl Engine {
         check_format(dir, &db, &meta)?;
         let mut spaces = Vec::with_capacity(Space::ALL.len());
         for space in Space::ALL {
-            spaces.push(db.keyspace(space.name(), small).map_err(failed)?);
+            let options = if space == Space::Directory { large } else { small };
+            spaces.push(db.keyspace(space.name(), options).map_err(failed)?);
         }
         let Ok(spaces) = spaces.try_into() else {
             return Err(OpenError::from_engine(dir, fjall::Error::Unrecoverable));
         };
         let engine = Self { db, spaces, days: RwLock::default(), dir: dir.to_owned() };
-        for name in engine.db.list_keyspace_names() {
-            if let Some(day) = name.strip_prefix(keys::LOG_PREFIX).and_then(|day| day.parse().ok())
-            {
-                engine.create_day(day).map_err(failed)?;
-            }
+        let names = engine.db.list_keyspace_names();
+        let days = |prefix| {
+            let days = names.iter().filter_map(move |name| name.strip_prefix(prefix));
+            days.filter_map(|day| day.parse().ok()).collect::<BTreeSet<u64>>()
+        };
+        let (logs, actions) = (days(keys::LOG_PREFIX), days(keys::ACTIONS_PREFIX));
+        for day in &logs {
+            engine.create_day(*day).map_err(failed)?;
         }
+        for day in actions.difference(&logs) {
+            let name = format!("{}{day}", keys::ACTIONS_PREFIX);
+            let left = engine.db.keyspace(&name, large).map_err(failed)?;
+            engine.db.delete_keyspace(left).map_err(failed)?;
+        }
+        let past: Vec<_> = logs.into_iter().collect();
+        let empty = engine.empty_days(&past);
+        let dropped = empty.and_then(|empty| engine.drop_days(&empty));
+        dropped.map_err(|fault| OpenError::from_fault(dir, fault))?;
         Ok(engine)
     }
 
@@ -107,12 +120,52 @@ impl Engine {
         days.get(&keys::day(millis)).cloned()
     }
 
-    /// The keyspaces of a day, made now when it has none. Only the writer calls it.
+    pub(super) fn has_day(&self, number: u64) -> bool {
+        self.days.read().unwrap_or_else(PoisonError::into_inner).contains_key(&number)
+    }
+
+    /// As [`Engine::day_number`], of a moment.
     pub(super) fn day_or_create(&self, millis: Millis) -> Result<Day, Fault> {
-        match self.day(millis) {
-            Some(day) => Ok(day),
-            None => Ok(self.create_day(keys::day(millis))?),
+        self.day_number(keys::day(millis))
+    }
+
+    /// The keyspaces of a day by its number, made now when it has none. Only the writer calls it.
+    pub(super) fn day_number(&self, number: u64) -> Result<Day, Fault> {
+        let days = self.days.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(day) = days.get(&number) {
+            return Ok(day.clone());
         }
+        drop(days);
+        Ok(self.create_day(number)?)
+    }
+
+    /// Of these days, those that have no entry any more, nor will have: the days of the past get no
+    /// new ones, and the newest day is never among them.
+    pub(super) fn empty_days(&self, numbers: &[u64]) -> Result<Vec<u64>, Fault> {
+        let days = self.days.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let newest = days.last_key_value().map(|(newest, _)| *newest);
+        let mut empty = Vec::new();
+        for number in numbers.iter().filter(|number| Some(**number) < newest) {
+            let Some(day) = days.get(number) else { continue };
+            let first = day.log.first_key_value().or_else(|| day.actions.first_key_value());
+            if first.map(fjall::Guard::key).transpose()?.is_none() {
+                empty.push(*number);
+            }
+        }
+        Ok(empty)
+    }
+
+    /// Removes the keyspaces of days that are empty. Only the writer calls it.
+    pub(super) fn drop_days(&self, numbers: &[u64]) -> Result<(), Fault> {
+        for number in numbers {
+            let mut days = self.days.write().unwrap_or_else(PoisonError::into_inner);
+            let Some(Day { log, actions }) = days.remove(number) else { continue };
+            drop(days);
+            // The log goes first; open() removes actions that have none.
+            self.db.delete_keyspace(log)?;
+            self.db.delete_keyspace(actions)?;
+        }
+        Ok(())
     }
 
     /// The days between two moments that have keyspaces, oldest first.

@@ -3,7 +3,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
 };
 
 use fjall::PersistMode;
@@ -15,10 +15,14 @@ use segment_source_core::{
 use super::{
     Options,
     command::{Answer, Command},
+    directory,
+    erase::{self, Effects},
+    expire,
     fault::Fault,
+    holds,
     keys::QueueKey,
     leases::Lease,
-    plan,
+    plan, retain, revive,
     settle::{self, Lost},
     shared::Shared,
     space::FreeSpace,
@@ -26,7 +30,7 @@ use super::{
     txn::Txn,
     writer::Open,
 };
-use crate::contract::{Millis, StoreError};
+use crate::contract::{Millis, Removed, StoreError};
 
 /// An answer that waits for the commit.
 type Reply = Box<dyn FnOnce(Result<(), StoreError>)>;
@@ -38,6 +42,8 @@ struct News {
     sources: HashMap<SourceHash, SourceId>,
     queues: HashSet<QueueKey>,
     ended: Vec<ActionId>,
+    directories: HashSet<SourceHash>,
+    reopened: bool,
 }
 
 impl News {
@@ -84,7 +90,10 @@ pub(super) fn write(
     let mut commands = group.into_iter();
     let mut room = |command: &Command| match command {
         Command::Accept { .. } => free.check(engine.dir(), options.reserve),
-        Command::Plan { .. } => free.check(engine.dir(), options.reserve / 2),
+        Command::Plan { .. }
+        | Command::Revive { .. }
+        | Command::Replay { .. }
+        | Command::WriteDirectory { .. } => free.check(engine.dir(), options.reserve / 2),
         Command::Settle { .. } => free.check(engine.dir(), options.reserve / 4),
         _ => Ok(()),
     };
@@ -92,7 +101,7 @@ pub(super) fn write(
         for command in commands.by_ref() {
             match (room(&command), command) {
                 (Ok(()), Command::Take { wanted, answer }) => takes.push((wanted, answer)),
-                (Ok(()), command) => apply(open, &mut txn, &mut news, now, command)?,
+                (Ok(()), command) => apply(open, shared, &mut txn, &mut news, now, command)?,
                 (Err(full), command) => command.refuse(full),
             }
         }
@@ -108,7 +117,11 @@ pub(super) fn write(
         });
         return Err(fault);
     }
+    if news.reopened {
+        shared.reopened.fetch_add(1, Ordering::SeqCst);
+    }
     shared.leases_ended(&news.ended);
+    shared.directories.ring(&news.directories);
     shared.arrived(news.sources);
     shared.queues.ring(&news.queues);
     news.replies.into_iter().for_each(|reply| reply(Ok(())));
@@ -142,11 +155,11 @@ fn end_lost_leases(
 ) -> Result<(), Fault> {
     let Open { numbers, leases, .. } = open;
     for token in shared.take_released() {
-        let lease = settle::lose(txn, numbers, leases, token, Lost::ConsumerGone);
+        let lease = settle::lose(txn, numbers, leases, now, token, Lost::ConsumerGone)?;
         lease.into_iter().for_each(|lease| news.ended(lease));
     }
     while let Some(token) = leases.expired(now) {
-        let lease = settle::lose(txn, numbers, leases, token, Lost::TimeIsUp);
+        let lease = settle::lose(txn, numbers, leases, now, token, Lost::TimeIsUp)?;
         lease.into_iter().for_each(|lease| news.ended(lease));
     }
     Ok(())
@@ -155,12 +168,13 @@ fn end_lost_leases(
 /// One command that writes.
 fn apply(
     open: &mut Open,
+    shared: &Shared,
     txn: &mut Txn<'_>,
     news: &mut News,
     now: Millis,
     command: Command,
 ) -> Result<(), Fault> {
-    let Open { numbers, leases, .. } = open;
+    let Open { numbers, leases, erased, engine } = open;
     match command {
         Command::Accept { events, answer } => {
             let accepted = events.into_iter().map(|event| {
@@ -172,9 +186,9 @@ fn apply(
             news.reply(answer, accepted)
         }
         Command::Plan { events, answer } => {
-            let planned = events
-                .into_iter()
-                .try_for_each(|event| event.plan(txn, numbers).map(|to| news.queues.extend(to)));
+            let planned = events.into_iter().try_for_each(|event| {
+                event.plan(txn, numbers, erased).map(|to| news.queues.extend(to))
+            });
             news.reply(answer, planned)
         }
         Command::Advance { to, answer } => {
@@ -190,6 +204,73 @@ fn apply(
             });
             let settled = settled.collect();
             news.reply(answer, settled)
+        }
+        Command::Revive { actions, answer } => {
+            shared.reopened.fetch_add(1, Ordering::SeqCst);
+            news.reopened = true;
+            let revived = actions.into_iter().map(|revival| {
+                let queue = revive::revive(txn, numbers, now, revival)?;
+                news.queues.extend(queue);
+                Ok(queue.is_some())
+            });
+            let revived = revived.collect();
+            news.reply(answer, revived)
+        }
+        Command::Replay { replay, events, answer } => {
+            shared.reopened.fetch_add(1, Ordering::SeqCst);
+            news.reopened = true;
+            let runs = events.into_iter().map(|event| {
+                let Some(event) = event else { return Ok(None) };
+                let Some((run, to)) = event.replay(txn, numbers, replay, now)? else {
+                    return Ok(None);
+                };
+                news.queues.extend(to);
+                Ok(Some(run))
+            });
+            let runs = runs.collect();
+            news.reply(answer, runs)
+        }
+        Command::Hold { queue, hold, answer } => {
+            let held = holds::hold(txn, now, queue, hold);
+            news.queues.extend(held.as_ref().is_ok_and(|held| *held).then_some(queue));
+            news.reply(answer, held.map(drop))
+        }
+        Command::EndHold { queue, refused_only, answer } => {
+            let ended = holds::end_hold(txn, now, queue, refused_only);
+            news.queues.extend(ended.as_ref().is_ok_and(Option::is_some).then_some(queue));
+            news.reply(answer, ended)
+        }
+        Command::Expire { queue, places, reason, answer } => {
+            let expired = expire::expire(txn, numbers, leases, queue, &places, &reason);
+            news.queues.insert(queue);
+            news.reply(answer, expired)
+        }
+        Command::WriteDirectory { source, writes, answer } => {
+            let written = directory::write(txn, source, writes);
+            news.directories.insert(source);
+            news.reply(answer, written)
+        }
+        Command::Remove { found, reopened, answer } => {
+            let removed = match shared.reopened.load(Ordering::SeqCst) == reopened {
+                true => retain::remove(txn, numbers, &found).map(|removed| Some((removed, found))),
+                false => Ok(None),
+            };
+            news.reply(answer, removed)
+        }
+        Command::DropDays { days, answer } => {
+            let dropped = engine.drop_days(&days);
+            news.reply(answer, dropped)
+        }
+        Command::Erase { events, answer } => {
+            let mut effects = Effects::default();
+            let removed = events.into_iter().try_fold(Removed::default(), |sum, event| {
+                let one = erase::erase(txn, numbers, leases, erased, event, &mut effects)?;
+                let (events, actions) = (sum.events + one.events, sum.actions + one.actions);
+                Ok(Removed { events, actions, more: false })
+            });
+            news.queues.extend(effects.queues);
+            effects.leases.into_iter().for_each(|lease| news.ended(lease));
+            news.reply(answer, removed)
         }
         Command::Take { .. } | Command::Released | Command::Close => Ok(()),
     }

@@ -33,12 +33,22 @@ pub(super) enum Space {
     Ready,
     /// `[queue 16][due millis 8][seq 8]` -> `Head`: heads that wait out a delay.
     Delayed,
-    /// `[source 8][action 20]` -> empty: actions that failed or died.
+    /// `[source 8][action 20]` -> empty: actions that failed or died, and may be revived.
     Dead,
+    /// `[queue 16]` -> `Ledger`.
+    Holds,
+    /// `[source 8]` -> 8 bytes: about how many bytes its log has.
+    Sizes,
+    /// `[source 8][key]` -> `[revision 8][value]`.
+    Directory,
+    /// `[source 8][revision 8]` -> key: one for each entry of the directory.
+    Changes,
+    /// `[source 8]` -> 8 bytes: the newest revision of its directory.
+    Revisions,
 }
 
 impl Space {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 14] = [
         Self::Meta,
         Self::Claims,
         Self::Sources,
@@ -48,6 +58,11 @@ impl Space {
         Self::Ready,
         Self::Delayed,
         Self::Dead,
+        Self::Holds,
+        Self::Sizes,
+        Self::Directory,
+        Self::Changes,
+        Self::Revisions,
     ];
 
     pub(super) const fn name(self) -> &'static str {
@@ -61,6 +76,11 @@ impl Space {
             Self::Ready => "ready",
             Self::Delayed => "delayed",
             Self::Dead => "dead",
+            Self::Holds => "holds",
+            Self::Sizes => "sizes",
+            Self::Directory => "directory",
+            Self::Changes => "directory-changes",
+            Self::Revisions => "directory-revisions",
         }
     }
 }
@@ -75,12 +95,15 @@ pub(super) const COUNTERS_KEY: &[u8] = b"counters";
 /// Each day (of an event id's milliseconds, UTC) has two keyspaces, so that retention can drop it
 /// as a whole: `log-<day>` with `[source 8][millis 6][sequence 2]` -> `LogRecord`, and
 /// `actions-<day>` with that same key -> `PlanRecord`, followed by `[run 2][index 2]` ->
-/// `ActionRecord`, followed by [`STATE`] -> `StateRecord`. Actions live in the day of their event.
+/// `ActionRecord`, followed by [`STATE`] -> `StateRecord`; and each replay has `[run 2]` ->
+/// `RunRecord`. Actions live in the day of their event.
 pub(super) const LOG_PREFIX: &str = "log-";
 /// See [`LOG_PREFIX`].
 pub(super) const ACTIONS_PREFIX: &str = "actions-";
 /// Last byte of the key of an action's state.
 pub(super) const STATE: u8 = b's';
+/// Bytes of the key of an action's state.
+pub(super) const STATE_LENGTH: usize = 21;
 
 const DAY: Millis = 24 * 60 * 60 * 1000;
 
@@ -161,6 +184,24 @@ pub(super) fn delayed(queue: QueueKey, due: Millis, seq: u64) -> [u8; 32] {
 
 pub(super) fn dead(id: ActionId) -> [u8; 28] {
     join(&[&id.event.source.0, &id.to_bytes()])
+}
+
+/// What begins the keys of an event's actions among the failed and dead.
+pub(super) fn dead_of(event: EventId) -> [u8; 24] {
+    join(&[&event.source.0, &event.to_bytes()])
+}
+
+/// A replay of an event.
+pub(super) fn run(event: EventId, run: u16) -> [u8; 18] {
+    join(&[&log(event), &run.to_be_bytes()])
+}
+
+pub(super) fn directory(source: SourceHash, key: &[u8]) -> Vec<u8> {
+    [&source.0, key].concat()
+}
+
+pub(super) fn change(source: SourceHash, revision: u64) -> [u8; 16] {
+    join(&[&source.0, &revision.to_be_bytes()])
 }
 
 /// The 8 bytes from `at`, as a number; 0 when the key is too short.

@@ -5,7 +5,7 @@ use prost::Message;
 use super::{
     fault::Fault,
     keys::{self, Lane, QueueKey, Space},
-    leases::Lease,
+    leases::{Lease, Leases},
     numbers::Numbers,
     records::{Head, Item, Place},
     txn::Txn,
@@ -21,10 +21,9 @@ pub(super) fn append(
     item: Item,
 ) -> Result<(), Fault> {
     let seq = numbers.place();
-    let item = item.to_bytes();
-    txn.put(Space::Lanes, &keys::in_lane(queue, lane, seq), item.clone());
+    txn.put(Space::Lanes, &keys::in_lane(queue, lane, seq), item.to_bytes());
     if txn.get(Space::Places, &keys::place(queue, lane))?.is_none() {
-        put(txn, numbers, queue, None, &head(lane, seq, item, 0));
+        put(txn, numbers, queue, None, &head(lane, seq, item));
     }
     Ok(())
 }
@@ -36,12 +35,55 @@ pub(super) fn remove_head(
     lease: &Lease,
 ) -> Result<(), Fault> {
     let Lease { queue, lane, seq, .. } = *lease;
+    txn.remove(Space::Ready, &keys::ready(queue, lease.ready));
+    go_on(txn, numbers, queue, lane, seq)
+}
+
+/// Takes an action out of its lane that is not leased. `None`: it is leased, or not there.
+pub(super) fn withdraw(
+    txn: &mut Txn<'_>,
+    numbers: &mut Numbers,
+    leases: &mut Leases,
+    queue: QueueKey,
+    lane: Lane,
+    seq: u64,
+) -> Result<Option<Item>, Fault> {
+    let key = keys::in_lane(queue, lane, seq);
+    let Some(item) = txn.get(Space::Lanes, &key)? else { return Ok(None) };
+    let item = Item::from_bytes(&item)?;
+    let missing = || Fault::damaged("the head of a lane");
+    let place = txn.get(Space::Places, &keys::place(queue, lane))?.ok_or_else(missing)?;
+    let place = Place::decode(&*place)?;
+    let (space, at) = match place.due {
+        None => (Space::Ready, keys::ready(queue, place.seq).to_vec()),
+        Some(due) => (Space::Delayed, keys::delayed(queue, due, place.seq).to_vec()),
+    };
+    let head = Head::decode(&*txn.get(space, &at)?.ok_or_else(missing)?)?;
+    if head.seq != seq {
+        txn.remove(Space::Lanes, &key);
+        return Ok(Some(item));
+    }
+    if place.due.is_none() && place.seq <= leases.queue(queue).up_to {
+        return Ok(None);
+    }
+    txn.remove(space, &at);
+    go_on(txn, numbers, queue, lane, seq)?;
+    Ok(Some(item))
+}
+
+/// Removes what was the head of its lane; the next one is ready.
+fn go_on(
+    txn: &mut Txn<'_>,
+    numbers: &mut Numbers,
+    queue: QueueKey,
+    lane: Lane,
+    seq: u64,
+) -> Result<(), Fault> {
     let key = keys::in_lane(queue, lane, seq);
     txn.remove(Space::Lanes, &key);
-    txn.remove(Space::Ready, &keys::ready(queue, lease.ready));
     match txn.next(Space::Lanes, &key, &keys::in_lane(queue, lane, u64::MAX))? {
         Some((key, item)) => {
-            let head = head(lane, keys::number(&key, 24), item.to_vec(), 0);
+            let head = head(lane, keys::number(&key, 24), Item::from_bytes(&item)?);
             put(txn, numbers, queue, None, &head);
         }
         None => txn.remove(Space::Places, &keys::place(queue, lane)),
@@ -49,16 +91,18 @@ pub(super) fn remove_head(
     Ok(())
 }
 
-/// Puts a leased head back: last among the ready, or among the delayed.
+/// Puts a leased head back: last among the ready, or among the delayed. `tried`: its attempts until
+/// now, and when the first of them began.
 pub(super) fn return_head(
     txn: &mut Txn<'_>,
     numbers: &mut Numbers,
     lease: &Lease,
     due: Option<Millis>,
+    (attempts, first_attempt): (u32, Option<Millis>),
 ) {
     txn.remove(Space::Ready, &keys::ready(lease.queue, lease.ready));
-    let item = Item { action: lease.action, size: lease.size }.to_bytes();
-    put(txn, numbers, lease.queue, due, &head(lease.lane, lease.seq, item, lease.attempt));
+    let head = Head { attempts, first_attempt, ..head(lease.lane, lease.seq, lease.item) };
+    put(txn, numbers, lease.queue, due, &head);
 }
 
 /// Makes delayed heads ready whose time has come, at most `limit`. `from` is not after the first
@@ -84,8 +128,10 @@ pub(super) fn promote(
     Ok(None)
 }
 
-fn head(lane: Lane, seq: u64, item: Vec<u8>, attempts: u32) -> Head {
-    Head { lane: u64::from_be_bytes(lane), seq, item, attempts }
+/// One that was not attempted since it came into its lane.
+fn head(lane: Lane, seq: u64, item: Item) -> Head {
+    let lane = u64::from_be_bytes(lane);
+    Head { lane, seq, item: item.to_bytes(), attempts: item.attempts(), first_attempt: None }
 }
 
 fn put(
@@ -113,6 +159,7 @@ pub(super) struct ReadyHead {
     pub(super) seq: u64,
     pub(super) item: Item,
     pub(super) attempts: u32,
+    pub(super) first_attempt: Option<Millis>,
 }
 
 impl ReadyHead {
@@ -124,6 +171,7 @@ impl ReadyHead {
             seq: head.seq,
             item: Item::from_bytes(&head.item)?,
             attempts: head.attempts,
+            first_attempt: head.first_attempt,
         })
     }
 }

@@ -1,6 +1,8 @@
 //! Numbers that only grow: event ids, and places in lanes and among the ready. What a clock that
 //! steps back cannot undo, and a restart neither, because the last ones given are written with
-//! whatever uses them.
+//! whatever uses them. And about how many bytes the log of each source has.
+
+use std::collections::{HashMap, HashSet};
 
 use prost::Message;
 use segment_source_core::{event::EventId, source::SourceHash};
@@ -8,7 +10,7 @@ use segment_source_core::{event::EventId, source::SourceHash};
 use super::{
     engine::Engine,
     fault::Fault,
-    keys::{COUNTERS_KEY, Space},
+    keys::{self, COUNTERS_KEY, Space},
     records::Counters,
     txn::Txn,
 };
@@ -20,6 +22,16 @@ const LAST_MILLIS: Millis = (1 << 48) - 1;
 pub(super) struct Numbers {
     last: Counters,
     stored: Counters,
+    sizes: HashMap<SourceHash, u64>,
+    changed_sizes: HashSet<SourceHash>,
+}
+
+/// What an entry or an action takes on disk besides its record, about.
+const OVERHEAD: u64 = 32;
+
+/// Bytes a record of this length counts for in its source's size.
+pub(super) fn cost(record: usize) -> u64 {
+    u64::try_from(record).unwrap_or(u64::MAX).saturating_add(OVERHEAD)
 }
 
 impl Numbers {
@@ -28,7 +40,13 @@ impl Numbers {
             Some(stored) => Counters::decode(&*stored)?,
             None => Counters::default(),
         };
-        Ok(Self { stored: last.clone(), last })
+        let mut sizes = HashMap::new();
+        for stored in engine.space(Space::Sizes).iter() {
+            let (key, value) = stored.into_inner()?;
+            let source = (*key).try_into().map_err(|_| Fault::damaged("a source's size"))?;
+            sizes.insert(SourceHash(source), keys::number(&value, 0));
+        }
+        Ok(Self { stored: last.clone(), last, sizes, changed_sizes: HashSet::new() })
     }
 
     /// Greater than every id given before, by any source.
@@ -51,11 +69,29 @@ impl Numbers {
         self.last.place
     }
 
+    /// The source's log got a record of so many bytes.
+    pub(super) fn grew(&mut self, source: SourceHash, record: usize) {
+        let size = self.sizes.entry(source).or_default();
+        *size = size.saturating_add(cost(record));
+        self.changed_sizes.insert(source);
+    }
+
+    /// The source's log lost records with this [`cost`].
+    pub(super) fn shrank(&mut self, source: SourceHash, bytes: u64) {
+        let size = self.sizes.entry(source).or_default();
+        *size = size.saturating_sub(bytes);
+        self.changed_sizes.insert(source);
+    }
+
     /// Adds what was given out to the writes that use it.
     pub(super) fn save(&mut self, txn: &mut Txn<'_>) {
         if self.last != self.stored {
             txn.put(Space::Meta, COUNTERS_KEY, self.last.encode_to_vec());
             self.stored = self.last.clone();
+        }
+        for source in self.changed_sizes.drain() {
+            let size = self.sizes.get(&source).copied().unwrap_or_default();
+            txn.put(Space::Sizes, &source.0, size.to_be_bytes().to_vec());
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Plans into the ledger: records of actions, and their places in lanes. What is planned is the
 //! ingest service's business.
 
+use std::collections::HashSet;
+
 use prost::Message;
 use segment_source_core::{
     event::{ActionId, EventId},
@@ -13,20 +15,21 @@ use super::{
     keys::{self, Lane, QueueKey, Space},
     lanes,
     numbers::Numbers,
-    records::{self, ActionRecord, Item, LogRecord, Pair, PlanRecord, State, StateRecord},
+    records::{self, ActionRecord, Item, LogRecord, Pair, PlanRecord, RunRecord},
+    state::{State, StateRecord},
     txn::Txn,
 };
-use crate::contract::{PlannedEvent, Reason};
+use crate::contract::{Millis, PlannedEvent, Reason, ReplayId};
 
 /// A planned event with everything done that needs no order.
 pub(super) struct Prepared {
     event: EventId,
-    record: Vec<u8>,
+    record: PlanRecord,
     actions: Vec<PreparedAction>,
+    bytes: usize,
 }
 
 struct PreparedAction {
-    id: ActionId,
     record: Vec<u8>,
     to: Result<(QueueKey, Lane), Reason>,
 }
@@ -39,7 +42,7 @@ impl Prepared {
         let Some(stored) = day.log.get(keys::log(event))? else { return Ok(None) };
         let entry = LogRecord::decode(&*stored)?;
         let lane = keys::lane(entry.order_key.as_deref(), event);
-        let actions = planned.actions.into_iter().zip(0..).map(|(action, index)| {
+        let actions = planned.actions.into_iter().map(|action| {
             let queue = QueueKey::new(event.source, &action.destination);
             let (payload, to) = match action.rendered {
                 Ok(payload) => (Some(payload), Ok((queue, lane))),
@@ -53,44 +56,91 @@ impl Prepared {
                 event_timestamp: entry.timestamp.clone().unwrap_or_default(),
                 payload,
             };
-            let id = ActionId { event, run: 0, index };
-            PreparedAction { id, record: record.encode_to_vec(), to }
+            PreparedAction { record: record.encode_to_vec(), to }
         });
-        let actions = actions.collect();
+        let actions: Vec<_> = actions.collect();
         let notes = planned.notes.into_iter().map(Pair::from).collect();
-        let record = PlanRecord { generation: planned.generation, notes }.encode_to_vec();
-        Ok(Some(Self { event, record, actions }))
+        let record = PlanRecord { generation: planned.generation, notes };
+        let bytes = actions.iter().map(|action| action.record.len()).sum::<usize>();
+        Ok(Some(Self { event, bytes: bytes + record.encoded_len(), record, actions }))
     }
 
     /// Roughly what it takes on disk.
     pub(super) fn bytes(&self) -> usize {
-        self.record.len() + self.actions.iter().map(|action| action.record.len()).sum::<usize>()
+        self.bytes
     }
 
     /// Writes it unless it is planned already, and moves the cursor. Returns the queues that got
-    /// something.
+    /// something. `erased`: events whose content went away after it was given to be planned.
     pub(super) fn plan(
-        self,
+        mut self,
         txn: &mut Txn<'_>,
         numbers: &mut Numbers,
+        erased: &mut HashSet<EventId>,
     ) -> Result<Vec<QueueKey>, Fault> {
         if !advance(txn, self.event)? {
             return Ok(Vec::new());
         }
-        let day = txn.engine.day_or_create(self.event.millis)?;
-        txn.add(day.actions.clone(), &keys::log(self.event), self.record);
+        if erased.remove(&self.event) {
+            (self.record.notes, self.actions) = (Vec::new(), Vec::new());
+        }
+        let record = self.record.encode_to_vec();
+        numbers.grew(self.event.source, record.len());
+        txn.put_action(self.event.millis, &keys::log(self.event), record);
+        self.append(txn, numbers, 0, None)
+    }
+
+    /// Writes it as another run of an event that is planned. Returns the run, and the queues that
+    /// got something; `None`: the event has a run of this replay, or nothing to be run again.
+    pub(super) fn replay(
+        self,
+        txn: &mut Txn<'_>,
+        numbers: &mut Numbers,
+        replay: ReplayId,
+        now: Millis,
+    ) -> Result<Option<(u16, Vec<QueueKey>)>, Fault> {
+        let event = self.event;
+        let planned = txn.action(event.millis, &keys::log(event))?.is_some();
+        let Some(entry) = txn.entry(event)?.filter(|_| planned) else { return Ok(None) };
+        if LogRecord::decode(&*entry)?.erased {
+            return Ok(None);
+        }
+        let mut run = 1;
+        while let Some(stored) = txn.action(event.millis, &keys::run(event, run))? {
+            if RunRecord::decode(&*stored)?.replay == replay.0 || run == u16::MAX {
+                return Ok(None);
+            }
+            run += 1;
+        }
+        let plan = Some(self.record.clone());
+        let record = RunRecord { replay: replay.0.to_vec(), plan }.encode_to_vec();
+        numbers.grew(event.source, record.len());
+        txn.put_action(event.millis, &keys::run(event, run), record);
+        Ok(Some((run, self.append(txn, numbers, run, Some((0, now)))?)))
+    }
+
+    fn append(
+        self,
+        txn: &mut Txn<'_>,
+        numbers: &mut Numbers,
+        run: u16,
+        again: Option<(u32, Millis)>,
+    ) -> Result<Vec<QueueKey>, Fault> {
+        let event = self.event;
         let mut queues = Vec::new();
-        for PreparedAction { id, record, to } in self.actions {
+        for (PreparedAction { record, to }, index) in self.actions.into_iter().zip(0..) {
+            let id = ActionId { event, run, index };
             let size = u32::try_from(record.len()).unwrap_or(u32::MAX);
-            let item = Item { action: id, size };
-            txn.add(day.actions.clone(), &keys::action(id), record);
+            let item = Item { action: id, size, again };
+            numbers.grew(event.source, record.len());
+            txn.put_action(event.millis, &keys::action(id), record);
             match to {
                 Ok((queue, lane)) => {
                     lanes::append(txn, numbers, queue, lane, item)?;
                     queues.push(queue);
                 }
                 Err(reason) => {
-                    let state = StateRecord::new(State::Failed, 0, Some(reason));
+                    let state = StateRecord::new(State::Failed, Some(reason));
                     txn.set_state(id, state.encode_to_vec());
                     txn.put(Space::Dead, &keys::dead(id), Vec::new());
                 }

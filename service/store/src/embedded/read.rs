@@ -7,7 +7,7 @@ use bytes::Bytes;
 use fjall::Readable;
 use prost::Message;
 use segment_source_core::{
-    event::{ActionId, Event, EventId},
+    event::{ActionId, EventId},
     source::{SourceHash, SourceId},
 };
 
@@ -16,10 +16,11 @@ use super::{
     fault::Fault,
     keys::{self, Space},
     plan,
-    records::{self, ActionRecord, LogRecord, PlanRecord, SourceRecord, StateRecord},
+    records::{self, ActionRecord, LogRecord, PlanRecord, RunRecord, SourceRecord},
     shared::Shared,
+    state::StateRecord,
 };
-use crate::contract::{ActionState, ActionStatus, LogEntry, LogRange, Millis};
+use crate::contract::{ActionState, ActionStatus, LogEntry, LogRange, Millis, Planned, Unplanned};
 
 /// Bytes of entries that one look gathers, and the entry that goes beyond.
 const LOOK_BYTES: usize = 4 << 20;
@@ -100,9 +101,9 @@ fn payloads(entry: &LogEntry) -> usize {
     entry.actions.iter().filter_map(|it| it.action.payload.as_ref()).map(Bytes::len).sum()
 }
 
-/// Entries that wait for a plan.
-pub(super) struct Unplanned {
-    pub(super) entries: Vec<(EventId, Event)>,
+/// Entries that wait for the planner.
+pub(super) struct Waiting {
+    pub(super) entries: Vec<Unplanned>,
     /// When there are none: the last of those that need none, over which the cursor may move.
     pub(super) passed_over: Option<EventId>,
 }
@@ -112,8 +113,10 @@ pub(super) fn unplanned(
     engine: &Engine,
     source: SourceHash,
     limit: usize,
-) -> Result<Unplanned, Fault> {
-    let mut found = Unplanned { entries: Vec::new(), passed_over: None };
+) -> Result<Waiting, Fault> {
+    // Nothing failed: then no repeat is worth a look.
+    let any_failed = any_failed(engine, &source.0)?;
+    let mut found = Waiting { entries: Vec::new(), passed_over: None };
     let (mut bytes, mut passed_over) = (0, 0);
     let (days, range) = behind(engine, source, plan::cursor(engine, source)?);
     for day in days {
@@ -124,9 +127,16 @@ pub(super) fn unplanned(
             let (key, value) = stored.into_inner()?;
             let id = keys::event_of(&key).ok_or(Fault::damaged("a log key"))?;
             let record = LogRecord::decode(&*value)?;
-            if record.duplicate_of.is_none() && record.unmappable.is_none() {
+            let original = record.original()?;
+            let again = original.filter(|_| any_failed);
+            if let Some(original) = again
+                && self::any_failed(engine, &keys::dead_of(original))?
+            {
+                found.entries.push(Unplanned::Repeat { entry: id, original });
+                found.passed_over = None;
+            } else if original.is_none() && record.unmappable.is_none() && !record.erased {
                 bytes += value.len();
-                found.entries.push((id, record.into_event()?));
+                found.entries.push(Unplanned::Event(id, record.into_event()?));
                 found.passed_over = None;
             } else if found.entries.is_empty() {
                 found.passed_over = Some(id);
@@ -138,6 +148,12 @@ pub(super) fn unplanned(
         }
     }
     Ok(found)
+}
+
+/// Whether there is a failed or dead action whose key begins so.
+fn any_failed(engine: &Engine, prefix: &[u8]) -> Result<bool, Fault> {
+    let first = engine.space(Space::Dead).prefix(prefix).next();
+    Ok(first.map(fjall::Guard::key).transpose()?.is_some())
 }
 
 /// The source's name and its newest entry.
@@ -184,6 +200,33 @@ fn behind(
     (days, from..=keys::log_end(source))
 }
 
+/// One action by its id, if it is there.
+pub(super) fn status(
+    engine: &Engine,
+    id: ActionId,
+    now: Millis,
+) -> Result<Option<ActionStatus>, Fault> {
+    let Some(day) = engine.day(id.event.millis) else { return Ok(None) };
+    let Some(record) = day.actions.get(keys::action(id))? else { return Ok(None) };
+    let mut status = untouched(id, ActionRecord::decode(&*record)?);
+    let state = day.actions.get(keys::state(id))?;
+    StateRecord::read(state.as_deref())?.tell(&mut status, now);
+    Ok(Some(status))
+}
+
+/// An action to which nothing has happened.
+fn untouched(id: ActionId, action: ActionRecord) -> ActionStatus {
+    ActionStatus {
+        id,
+        action: action.into(),
+        state: ActionState::Pending { not_before: None },
+        attempts: 0,
+        reason: None,
+        history: Vec::new(),
+        answer: String::new(),
+    }
+}
+
 fn compose(
     engine: &Engine,
     shared: &Shared,
@@ -202,24 +245,22 @@ fn compose(
     for stored in engine.snapshot().prefix(&day.actions, keys::log(id)) {
         let (key, value) = stored.into_inner()?;
         match &key[16..] {
-            [] => planned = Some(PlanRecord::decode(&*value)?.into()),
+            [] => planned = Some(Planned::from(PlanRecord::decode(&*value)?)),
+            [a, b] => {
+                let run = RunRecord::decode(&*value)?.plan.unwrap_or_default().into();
+                if let Some(planned) = &mut planned {
+                    planned.replays.push((u16::from_be_bytes([*a, *b]), run));
+                }
+            }
             [a, b, c, d] => {
                 let run = u16::from_be_bytes([*a, *b]);
                 let index = u16::from_be_bytes([*c, *d]);
-                actions.push(ActionStatus {
-                    id: ActionId { event: id, run, index },
-                    action: ActionRecord::decode(&*value)?.into(),
-                    state: ActionState::Pending { not_before: None },
-                    attempts: 0,
-                    reason: None,
-                    history: Vec::new(),
-                    answer: String::new(),
-                });
+                let id = ActionId { event: id, run, index };
+                actions.push(untouched(id, ActionRecord::decode(&*value)?));
             }
             _ => {
                 let Some(action) = actions.last_mut() else { continue };
-                let state = StateRecord::decode(&*value)?;
-                (action.state, action.attempts, action.reason) = state.contract(now);
+                StateRecord::decode(&*value)?.tell(action, now);
             }
         }
     }

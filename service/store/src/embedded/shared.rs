@@ -2,8 +2,9 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
+    hash::Hash,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, atomic::AtomicU64},
 };
 
 use segment_source_core::{
@@ -22,6 +23,8 @@ pub(super) struct Shared {
     pub(super) queues: Bells<QueueKey>,
     /// Rung when a source got entries.
     pub(super) arrivals: Bells<SourceHash>,
+    /// Rung when a source's directory changed.
+    pub(super) directories: Bells<SourceHash>,
     /// Rung when [`Shared::unplanned`] got one.
     pub(super) unplanned_bell: Notify,
     unplanned: Mutex<HashSet<SourceId>>,
@@ -29,6 +32,12 @@ pub(super) struct Shared {
     /// Actions somebody has, and which attempt it is.
     leased: Mutex<BTreeMap<ActionId, u32>>,
     released: Mutex<Vec<LeaseToken>>,
+    /// Grows before and after what is done may become owed again.
+    pub(super) reopened: AtomicU64,
+    /// Where the next step of removing begins, of logs that need several.
+    pub(super) retaining: Mutex<HashMap<SourceHash, EventId>>,
+    /// As `retaining`, of queues.
+    pub(super) expiring: Mutex<HashMap<QueueKey, Vec<u8>>>,
 }
 
 impl Shared {
@@ -42,11 +51,15 @@ impl Shared {
             clock,
             queues: Bells::default(),
             arrivals: Bells::default(),
+            directories: Bells::default(),
             unplanned_bell,
             unplanned: Mutex::new(unplanned),
             engine: RwLock::new(Ok(engine)),
             leased: Mutex::default(),
             released: Mutex::default(),
+            reopened: AtomicU64::new(0),
+            retaining: Mutex::default(),
+            expiring: Mutex::default(),
         }
     }
 
@@ -70,6 +83,7 @@ impl Shared {
         self.set_engine(Ok(engine));
         self.queues.ring_all();
         self.arrivals.ring_all();
+        self.directories.ring_all();
     }
 
     /// As [`Shared::fail`], for good.
@@ -78,6 +92,7 @@ impl Shared {
         lock(&self.leased).clear();
         self.queues.ring_all();
         self.arrivals.ring_all();
+        self.directories.ring_all();
     }
 
     pub(super) fn arrived(&self, sources: HashMap<SourceHash, SourceId>) {
@@ -126,6 +141,19 @@ impl Shared {
     pub(super) fn take_released(&self) -> Vec<LeaseToken> {
         std::mem::take(&mut *lock(&self.released))
     }
+}
+
+/// Notes where the next step begins, or that there is none.
+pub(super) fn resume<K: Eq + Hash, V>(steps: &Mutex<HashMap<K, V>>, of: K, at: Option<V>) {
+    match at {
+        Some(at) => lock(steps).insert(of, at),
+        None => lock(steps).remove(&of),
+    };
+}
+
+/// Where the next step begins, if it is not the first.
+pub(super) fn resumed<K: Eq + Hash, V: Clone>(steps: &Mutex<HashMap<K, V>>, of: &K) -> Option<V> {
+    lock(steps).get(of).cloned()
 }
 
 /// Nothing panics while it holds one of these for longer than a statement.

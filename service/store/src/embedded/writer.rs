@@ -2,12 +2,14 @@
 //! becomes of a group is in [`super::group`].
 
 use std::{
+    collections::HashSet,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Weak},
     time::{Duration, Instant},
 };
 
 use fjall::PersistMode;
+use segment_source_core::event::EventId;
 use tokio::sync::mpsc;
 
 use super::{
@@ -56,6 +58,8 @@ pub(super) struct Open {
     pub(super) engine: Arc<Engine>,
     pub(super) numbers: Numbers,
     pub(super) leases: Leases,
+    /// Events without content that the planner may have read before it went.
+    pub(super) erased: HashSet<EventId>,
 }
 
 struct Failed {
@@ -69,7 +73,7 @@ struct Failed {
 impl Open {
     fn new(engine: Arc<Engine>) -> Result<Self, Fault> {
         let numbers = Numbers::load(&engine)?;
-        Ok(Self { engine, numbers, leases: Leases::default() })
+        Ok(Self { engine, numbers, leases: Leases::default(), erased: HashSet::new() })
     }
 }
 
@@ -191,12 +195,18 @@ impl Writer {
     /// So that the attempts count.
     fn give_leases_back(&mut self) {
         let State::Open(open) = &mut self.state else { return };
-        let mut txn = Txn::new(&open.engine);
-        while let Some(token) = open.leases.any() {
-            settle::lose(&mut txn, &mut open.numbers, &mut open.leases, token, Lost::Closing);
-        }
-        open.numbers.save(&mut txn);
-        if let Err(fault) = txn.commit(PersistMode::SyncData).and_then(|()| open.engine.sync()) {
+        let now = (self.shared.clock)();
+        let Open { engine, numbers, leases, .. } = open;
+        let mut given_back = || -> Result<(), Fault> {
+            let mut txn = Txn::new(engine);
+            while let Some(token) = leases.any() {
+                settle::lose(&mut txn, numbers, leases, now, token, Lost::Closing)?;
+            }
+            numbers.save(&mut txn);
+            txn.commit(PersistMode::SyncData)?;
+            engine.sync()
+        };
+        if let Err(fault) = given_back() {
             tracing::error!(error = %fault, "open leases could not be given back");
         }
     }

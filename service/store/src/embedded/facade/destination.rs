@@ -1,0 +1,82 @@
+//! A destination to its callers: whether it is held, how much waits, what waited too long.
+
+use crate::{
+    contract::{Backlog, Hold, HoldLedger, Millis, Queue, Reason, Removed, StoreError},
+    embedded::{
+        Store,
+        command::Command,
+        expire, holds,
+        keys::{QueueKey, Space},
+        shared,
+    },
+};
+
+impl Store {
+    /// What is remembered of a destination; nothing: the default.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn hold_ledger(&self, queue: &Queue) -> Result<HoldLedger, StoreError> {
+        let queue = QueueKey::of(queue);
+        self.read(move |engine, _| holds::read(engine.space(Space::Holds).get(queue.0)?.as_deref()))
+            .await
+    }
+
+    /// Holds a destination, in place of a hold that there is; but one of the destination itself
+    /// (`refused`) does not replace one by hand. Rings [`Store::ready`].
+    ///
+    /// # Errors
+    /// Then nothing is known of what was written.
+    pub async fn hold(&self, queue: &Queue, hold: Hold) -> Result<(), StoreError> {
+        let queue = QueueKey::of(queue);
+        self.ask(|answer| Command::Hold { queue, hold, answer }).await
+    }
+
+    /// Ends a hold, and remembers from when to when it was; `None`: there was none. With
+    /// `refused_only`, one by hand stays. Rings [`Store::ready`].
+    ///
+    /// # Errors
+    /// Then nothing is known of what was written.
+    pub async fn end_hold(
+        &self,
+        queue: &Queue,
+        refused_only: bool,
+    ) -> Result<Option<Hold>, StoreError> {
+        let queue = QueueKey::of(queue);
+        self.ask(|answer| Command::EndHold { queue, refused_only, answer }).await
+    }
+
+    /// How much waits for a destination, now.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn backlog(&self, queue: &Queue) -> Result<Backlog, StoreError> {
+        let queue = QueueKey::of(queue);
+        self.read(move |engine, _| expire::backlog(engine, queue)).await
+    }
+
+    /// Makes actions of a queue dead letters whose events were accepted before, or which were revived
+    /// or replayed before; a step of a bounded size. Leased ones are left.
+    ///
+    /// # Errors
+    /// Then nothing is known of what was written.
+    pub async fn expire(
+        &self,
+        queue: &Queue,
+        before: Millis,
+        reason: Reason,
+    ) -> Result<Removed, StoreError> {
+        let queue = QueueKey::of(queue);
+        let shared = &self.0.shared;
+        let from = shared::resumed(&shared.expiring, &queue);
+        let found = self.read(move |engine, _| expire::find(engine, queue, before, from)).await?;
+        let expire::Found { places, resume } = found;
+        let actions = match places.is_empty() {
+            true => 0,
+            false => self.ask(|answer| Command::Expire { queue, places, reason, answer }).await?,
+        };
+        let more = resume.is_some();
+        shared::resume(&shared.expiring, queue, resume);
+        Ok(Removed { events: 0, actions, more })
+    }
+}

@@ -1,0 +1,56 @@
+//! Removing, to its callers: what is old, and what is to be forgotten.
+
+use std::sync::atomic::Ordering;
+
+use segment_source_core::{event::EventId, source::SourceId};
+
+use crate::{
+    contract::{Removed, Retain, StoreError},
+    embedded::{Store, command::Command, retain, shared},
+};
+
+/// Events whose content goes away in one commit.
+const ERASED_AT_ONCE: usize = 64;
+
+impl Store {
+    /// Removes the oldest entries of a source's log that need not be kept, a step of a bounded
+    /// size. An entry goes with its plans, actions and dead letters, and only when it is planned
+    /// and none of its actions is still to be done.
+    ///
+    /// # Errors
+    /// Then nothing is known of what was removed.
+    pub async fn retain(&self, source: &SourceId, keep: Retain) -> Result<Removed, StoreError> {
+        let source = source.hash();
+        let shared = &self.0.shared;
+        let from = shared::resumed(&shared.retaining, &source);
+        // From before anything is looked at.
+        let reopened = shared.reopened.load(Ordering::SeqCst);
+        let found = self.read(move |engine, _| retain::find(engine, source, keep, from)).await?;
+        let removing = self.ask(|answer| Command::Remove { found, reopened, answer }).await?;
+        let Some((removed, retain::Found { resume, days, .. })) = removing else {
+            return Ok(Removed { more: true, ..Removed::default() });
+        };
+        shared::resume(&shared.retaining, source, resume);
+        if !days.is_empty() {
+            let days = self.read(move |engine, _| engine.empty_days(&days)).await?;
+            self.ask(|answer| Command::DropDays { days, answer }).await?;
+        }
+        Ok(removed)
+    }
+
+    /// Removes body, headers, key and order key of events, payloads of their actions, and what of
+    /// these still waits. That the events were there, and what became of them, stays.
+    ///
+    /// # Errors
+    /// Then nothing is known of what was erased; asking again is safe.
+    pub async fn erase(&self, events: Vec<EventId>) -> Result<Removed, StoreError> {
+        let mut removed = Removed::default();
+        for events in events.chunks(ERASED_AT_ONCE) {
+            let events = events.to_vec();
+            let some = self.ask(|answer| Command::Erase { events, answer }).await?;
+            removed.events += some.events;
+            removed.actions += some.actions;
+        }
+        Ok(removed)
+    }
+}

@@ -1,0 +1,149 @@
+//! Work to its callers: what is to be planned, and what is to be delivered.
+
+use std::time::Duration;
+
+use prost::Message;
+use segment_source_core::{event::EventId, source::SourceId};
+use tokio::sync::futures::OwnedNotified;
+
+use crate::{
+    contract::{
+        LeaseToken, Leased, PlannedEvent, Queue, Settled, Settlement, StoreError, Taken, Unplanned,
+    },
+    embedded::{
+        Store,
+        command::Command,
+        engine::Engine,
+        fault::Fault,
+        keys::{self, QueueKey},
+        read,
+        records::ActionRecord,
+        take::{Taking, Wanted},
+    },
+};
+
+impl Store {
+    /// Waits for and takes the set of sources that got entries since the last call (after opening:
+    /// those with entries not yet planned).
+    pub async fn unplanned_sources(&self) -> Vec<SourceId> {
+        loop {
+            let sources = self.0.shared.take_unplanned();
+            if !sources.is_empty() {
+                return sources;
+            }
+            self.0.shared.unplanned_bell.notified().await;
+        }
+    }
+
+    /// Makes [`Store::unplanned_sources`] return this source again.
+    pub fn mark_unplanned(&self, source: &SourceId) {
+        self.0.shared.mark_unplanned(source);
+    }
+
+    /// The oldest entries that are not yet planned, in log order, at most `limit` and about
+    /// 4 MiB. Unmappable and erased entries are passed over, and duplicates too, unless actions of
+    /// the original failed or died. A repeat comes again until [`Store::pass_over`] or the plan of a
+    /// later entry.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub async fn unplanned(
+        &self,
+        source: &SourceId,
+        limit: usize,
+    ) -> Result<Vec<Unplanned>, StoreError> {
+        let hash = source.hash();
+        loop {
+            let found = self.read(move |engine, _| read::unplanned(engine, hash, limit)).await?;
+            let Some(to) = found.passed_over else { return Ok(found.entries) };
+            self.ask(|answer| Command::Advance { to, answer }).await?;
+        }
+    }
+
+    /// Writes the plan of entries that [`Store::unplanned`] gave, in that order: actions, their
+    /// places in lanes, and the planning position, in one durable batch. Planning an entry twice
+    /// changes nothing.
+    ///
+    /// # Errors
+    /// Then nothing is known of what was written; planning again is safe.
+    pub async fn plan(
+        &self,
+        source: &SourceId,
+        planned: Vec<PlannedEvent>,
+    ) -> Result<(), StoreError> {
+        let missing = |event| tracing::error!(%source, %event, "a planned event is not in the log");
+        let events = self.prepare(planned, missing)?.into_iter().flatten().collect();
+        self.ask(|answer| Command::Plan { events, answer }).await
+    }
+
+    /// Moves the planning position to an entry that needs no plan, or none any more: a repeat. What
+    /// is planned already stays planned.
+    ///
+    /// # Errors
+    /// Then nothing is known of where the position is; asking again is safe.
+    pub async fn pass_over(&self, source: &SourceId, entry: EventId) -> Result<(), StoreError> {
+        if entry.source != source.hash() {
+            tracing::error!(%source, %entry, "an entry of another source is passed over");
+            return Ok(());
+        }
+        self.ask(|answer| Command::Advance { to: entry, answer }).await
+    }
+
+    /// Leases up to `max` heads of lanes of a queue and about 3 MiB of them, longest ready first. A
+    /// queue has at most 65,536 open leases.
+    ///
+    /// # Errors
+    /// Then nothing was leased.
+    pub async fn take(
+        &self,
+        queue: &Queue,
+        max: usize,
+        lease: Duration,
+    ) -> Result<Taken, StoreError> {
+        let wanted = Wanted { queue: QueueKey::of(queue), max, lease };
+        let mut granted = self.ask(|answer| Command::Take { wanted, answer }).await?;
+        let engine = self.0.shared.engine()?;
+        let leases = granted.taken.iter().map(|taking| leased(&engine, *taking));
+        let leases = leases.collect::<Result<_, _>>()?;
+        // From here on they are the caller's.
+        granted.taken.clear();
+        Ok(Taken { leases, next_due: granted.next_due })
+    }
+
+    /// Resolves when something changed in the queue since the call (not since the wait) that may
+    /// make a take worth while: an action is ready or will be, or a lease ended.
+    pub fn ready(&self, queue: &Queue) -> OwnedNotified {
+        self.0.shared.queues.listen(QueueKey::of(queue))
+    }
+
+    /// Ends leases, one result each, in order. Durable when it answers.
+    ///
+    /// # Errors
+    /// Then nothing is known of which leases ended; settling again is safe.
+    pub async fn settle(
+        &self,
+        settlements: Vec<(LeaseToken, Settlement)>,
+    ) -> Result<Vec<Settled>, StoreError> {
+        self.ask(|answer| Command::Settle { settlements, answer }).await
+    }
+
+    /// Gives leases back whose consumer is gone: their actions are ready at once, the attempt
+    /// counts. Unknown tokens are ignored. Does not wait.
+    pub fn release(&self, tokens: Vec<LeaseToken>) {
+        self.0.shared.release(tokens.into_iter());
+        // Full: then the writer is awake and finds them.
+        let _ = self.0.commands.try_send(Command::Released);
+    }
+}
+
+/// Reads what a lease is for.
+fn leased(engine: &Engine, taking: Taking) -> Result<Leased, Fault> {
+    let Taking { token, expires, attempt, first_attempt, action } = taking;
+    let stored = match engine.day(action.event.millis) {
+        Some(day) => day.actions.get(keys::action(action))?,
+        None => None,
+    };
+    let stored = stored.ok_or(Fault::damaged("an action"))?;
+    let record = ActionRecord::decode(&*stored)?.into();
+    Ok(Leased { token, expires, attempt, first_attempt, action, record })
+}
