@@ -375,7 +375,7 @@ mod tests {
         #[test]
         fn a_key_survives_bytes(key in key()) {
             let bytes = key.to_bytes();
-            prop_assert_eq!(Key::from_bytes(&bytes).as_ref(), Some(&key));
+            prop_assert_eq!(Key::from_bytes(&bytes), Some(key.clone()));
             prop_assert_eq!(Kind::of(&bytes), Some(key.kind()));
             prop_assert_eq!(key.check(), Ok(()));
         }
