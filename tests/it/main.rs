@@ -33,6 +33,7 @@ mod edge_roles;
 mod edge_status;
 mod edge_unavailable;
 mod image_build;
+mod knock_contract;
 mod kube_chart;
 mod kube_crd_admission;
 mod kube_crd_described;

@@ -29,6 +29,7 @@ pub(crate) async fn run(server: &Server, seconds: u64) -> anyhow::Result<Measure
         credits: CREDITS,
         lease: None,
         consumer: "benchmark".into(),
+        expand_recipients: false,
     };
     send(Request::Start(start)).await?;
     let mut queue = server.queue().await;

@@ -8,6 +8,7 @@ pub mod command;
 pub mod health;
 pub mod http;
 pub mod installed;
+pub mod knock;
 pub mod kube;
 pub mod manifest;
 pub mod mount;

@@ -1,0 +1,9 @@
+//! Knock's HTTP API: which calls an action becomes, and what the answers mean. Pure; calls are sent,
+//! paced and repeated by `delivery`. Facts: Knock's API reference and OpenAPI document of August
+//! 2026.
+
+mod call;
+mod judge;
+
+pub(crate) use call::{Call, Tier, calls};
+pub(crate) use judge::judge;
