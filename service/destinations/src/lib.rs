@@ -4,6 +4,7 @@
 mod client;
 pub mod delivery;
 mod destination;
+pub mod directory;
 mod guard;
 pub mod queue;
 

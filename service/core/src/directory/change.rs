@@ -32,6 +32,17 @@ pub enum What {
     Delete,
 }
 
+impl Change {
+    /// Bytes of its properties as JSON, about.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        match &self.what {
+            What::Set(map) => map.iter().map(|(key, value)| key.len() + 4 + size(value)).sum(),
+            What::Delete => 0,
+        }
+    }
+}
+
 /// Why an action cannot be done: a bounded code, and words that name the field.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]

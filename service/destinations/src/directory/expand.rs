@@ -1,8 +1,7 @@
 //! What the directory knows of the recipients of deliveries, for consumers that ask for it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use bytes::Bytes;
 use prost::Message as _;
 use segment_source_core::{
     directory::{Key, Recipient, recipients},
@@ -17,53 +16,78 @@ use super::{present::Known, problem, write::bytes};
 /// Bytes of recipients in one message; beside 3 MiB of actions that fits into gRPC's 4 MiB.
 pub(crate) const MAX_RECIPIENT_BYTES: usize = 512 << 10;
 
-/// Recipients that are looked up for one message.
-const MAX_LOOKED_UP: usize = 2_000;
+/// Recipients that are looked up at once, and those of the delivery that goes beyond.
+const AT_ONCE: usize = 1_000;
 
-/// Adds to each delivery the recipients that the directory knows. Looks all of them up at once,
-/// and leaves out, with a count, what goes beyond `most` bytes, or beyond 2,000 recipients.
+/// What [`MAX_RECIPIENT_BYTES`] is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Message {
+    /// Each delivery is a message.
+    Each,
+    /// All of them are one message.
+    All,
+}
+
+/// Adds to each delivery the recipients that the directory knows, with as few look-ups as can be.
+/// What goes beyond the bound is left out, and counted.
 pub(crate) async fn expand(
     store: &Store,
     source: &SourceId,
-    deliveries: &mut [Delivery],
-    most: usize,
+    mut deliveries: &mut [Delivery],
+    message: Message,
 ) -> Result<(), Status> {
-    let wanted = deliveries.iter().map(|delivery| recipients(&delivery.payload_json));
-    let wanted: Vec<Vec<Recipient>> = wanted.collect();
-    let (mut places, mut keys) = (HashMap::new(), Vec::new());
-    for recipient in wanted.iter().flatten() {
-        if !places.contains_key(recipient) && keys.len() < MAX_LOOKED_UP {
-            places.insert(recipient, keys.len());
-            keys.push(Key::Recipient(recipient.clone()));
+    let mut left = MAX_RECIPIENT_BYTES;
+    while !deliveries.is_empty() {
+        let (mut wanted, mut count) = (Vec::new(), 0);
+        for delivery in deliveries.iter() {
+            if count >= AT_ONCE {
+                break;
+            }
+            let recipients = recipients(&delivery.payload_json);
+            count += recipients.len();
+            wanted.push(recipients);
         }
-    }
-    if keys.is_empty() {
-        return Ok(());
-    }
-    let asked: Vec<Bytes> = keys.iter().map(bytes).collect();
-    let found = store.directory(source, asked).await.map_err(|error| problem::store(&error))?;
-    let known = keys.into_iter().zip(found).map(|(key, found)| {
-        let Some(found) = found else { return Ok(None) };
-        let known = Known::read(key, &found)?;
-        Ok(known.record.exists().then(|| known.entity(false)))
-    });
-    let known: Vec<Option<Entity>> = known.collect::<Result<_, Status>>()?;
-    let mut left = most;
-    for (delivery, wanted) in deliveries.iter_mut().zip(&wanted) {
-        for recipient in wanted {
-            let Some(at) = places.get(recipient) else {
-                delivery.recipients_left_out += 1;
-                continue;
-            };
-            let Some(entity) = &known[*at] else { continue };
-            match left.checked_sub(entity.encoded_len()) {
-                Some(rest) => {
-                    left = rest;
-                    delivery.recipients.push(entity.clone());
+        let (now, later) = deliveries.split_at_mut(wanted.len());
+        let known = look_up(store, source, &wanted).await?;
+        for (delivery, wanted) in now.iter_mut().zip(&wanted) {
+            if message == Message::Each {
+                left = MAX_RECIPIENT_BYTES;
+            }
+            for entity in wanted.iter().filter_map(|recipient| known.get(recipient)) {
+                match left.checked_sub(entity.encoded_len()) {
+                    Some(rest) => {
+                        left = rest;
+                        delivery.recipients.push(entity.clone());
+                    }
+                    None => delivery.recipients_left_out += 1,
                 }
-                None => delivery.recipients_left_out += 1,
             }
         }
+        deliveries = later;
     }
     Ok(())
+}
+
+async fn look_up<'w>(
+    store: &Store,
+    source: &SourceId,
+    wanted: &'w [Vec<Recipient>],
+) -> Result<HashMap<&'w Recipient, Entity>, Status> {
+    let distinct: HashSet<&Recipient> = wanted.iter().flatten().collect();
+    if distinct.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let distinct: Vec<_> = distinct.into_iter().collect();
+    let keys = distinct.iter().map(|&recipient| bytes(&Key::Recipient(recipient.clone())));
+    let found = store.directory(source, keys.collect()).await;
+    let found = found.map_err(|error| problem::store(&error))?;
+    let mut known = HashMap::new();
+    for (recipient, found) in distinct.into_iter().zip(found) {
+        let Some(found) = found else { continue };
+        let it = Known::read(Key::Recipient(recipient.clone()), &found)?;
+        if it.record.exists() {
+            known.insert(recipient, it.entity(false));
+        }
+    }
+    Ok(known)
 }

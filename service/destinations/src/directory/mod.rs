@@ -16,5 +16,5 @@ mod watch;
 mod write;
 
 pub(crate) use deliver::deliver_all;
-pub(crate) use expand::{MAX_RECIPIENT_BYTES, expand};
+pub(crate) use expand::{Message, expand};
 pub use service::DirectoryService;

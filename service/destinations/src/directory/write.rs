@@ -138,7 +138,7 @@ impl Entries {
         let effect = match what {
             What::Delete => entry.record.delete(step.stamp),
             What::Set(properties) => {
-                entry.size += properties.len() + size_of(step.change);
+                entry.size += step.change.size();
                 // Measuring costs as much as writing; most entries are far from the limit.
                 let before = (entry.size > MAX_PROPERTIES / 2).then(|| entry.record.clone());
                 let effect = entry.record.set(step.stamp, properties);

@@ -24,7 +24,7 @@ fn stamp(at: u64) -> Stamp {
 fn value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
-        (0..5).prop_map(|number: u32| Value::Number(number.to_string().into())),
+        (0..5_u32).prop_map(|number| Value::Number(number.to_string().into())),
         Just(Value::Array(vec![Value::Bool(true)])),
         Just(Value::Object(IndexMap::new())),
     ];
