@@ -13,7 +13,7 @@ use segment_source_core::{
 use segment_source_store::{DirectoryWrite, StoreError, Written, embedded::Store};
 
 /// How often the same is tried when others write the same entries.
-pub(super) const TRIES: usize = 16;
+pub(super) const TRIES: usize = 64;
 
 /// One change of one action.
 #[derive(Clone, Copy, Debug)]
