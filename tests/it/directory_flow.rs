@@ -43,9 +43,7 @@ fn member(id: &str) -> Key {
 
 /// Mappings without destinations: the data actions go to the directory, the workflow to the queue.
 pub(crate) fn spec() -> Value {
-    let mapping = |name: &str, event_type: &str, action: Value| {
-        json!({"name": name, "eventType": event_type, "action": action})
-    };
+    let mapping = |name: &str, event_type: &str, action: Value| json!({"name": name, "eventType": event_type, "action": action});
     json!({"mappings": [
         mapping("people", "identify", json!({"usersIdentify": {
             "id": {"path": "userId"},
@@ -148,8 +146,7 @@ async fn a_deleted_user_does_not_come_back_with_an_older_event() {
         "traits": {"name": "Acme"}});
     done(&server, group.clone()).await;
     assert_eq!(properties(&server, subscription("u1")).await.as_deref(), Some("{}"));
-    let answers =
-        done(&server, json!({"type": "delete", "userId": "u1", "timestamp": MAY})).await;
+    let answers = done(&server, json!({"type": "delete", "userId": "u1", "timestamp": MAY})).await;
     assert_eq!(answers, ["1 subscriptions and memberships ended with it"]);
     assert_eq!(properties(&server, user("u1")).await, None);
     assert_eq!(properties(&server, subscription("u1")).await, None);
@@ -189,10 +186,8 @@ async fn a_consumer_gets_the_recipients_with_the_action() {
     let mut known = Vec::new();
     while known.len() < 2 {
         let request = pull_request("web", 10, Duration::from_secs(20));
-        let request = segment_source_proto::queue::v1::PullRequest {
-            expand_recipients: true,
-            ..request
-        };
+        let request =
+            segment_source_proto::queue::v1::PullRequest { expand_recipients: true, ..request };
         let deliveries = queue.pull(request).await.expect("pulled").into_inner().deliveries;
         assert!(!deliveries.is_empty(), "{} of 2 came", known.len());
         server.settle(deliveries.iter().map(ack).collect()).await;
@@ -210,7 +205,12 @@ async fn a_consumer_gets_the_recipients_with_the_action() {
     assert_eq!(known, [vec![], vec![("u1".to_owned(), r#"{"name":"Ada"}"#.to_owned())]]);
 
     send(&server, track("", "u1", "Signed Up")).await;
-    let start = Start { queue: Some(queue_name("web")), credits: 1, expand_recipients: true, ..Start::default() };
+    let start = Start {
+        queue: Some(queue_name("web")),
+        credits: 1,
+        expand_recipients: true,
+        ..Start::default()
+    };
     let start = ConsumeRequest { request: Some(consume_request::Request::Start(start)) };
     let (requests, stream) = tokio::sync::mpsc::channel(1);
     requests.send(start).await.expect("there is room");

@@ -4,7 +4,11 @@ use segment_source_proto::directory::v1::{
     GetRequest, Kind, ListRequest, SourceName, WatchRequest, WatchResponse,
     directory_client::DirectoryClient,
 };
-use segment_source_tests::{manifest::NAMESPACE, server::Server, wait::{eventually, soon}};
+use segment_source_tests::{
+    manifest::NAMESPACE,
+    server::Server,
+    wait::{eventually, soon},
+};
 use serde_json::json;
 use tonic::{Code, Streaming};
 

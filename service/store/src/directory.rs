@@ -137,7 +137,8 @@ async fn forget(
     let known = store.directory(source, entries).await?;
     let writes = notes.into_iter().zip(known).filter(|(_, known)| known.is_some());
     let value = Some(Bytes::new());
-    let writes = writes.map(|(key, _)| DirectoryWrite { key, expected: None, value: value.clone() });
+    let writes =
+        writes.map(|(key, _)| DirectoryWrite { key, expected: None, value: value.clone() });
     store.directory_write(source, writes.collect()).await.map(|_| ())
 }
 

@@ -226,7 +226,10 @@ impl Collected {
 
     fn put(&mut self, field: &str, key: Key, what: What) -> Result<(), Refusal> {
         key.check().map_err(|why: InvalidKey| {
-            Refusal::new("invalid_id", format!("{field}: {why}; the event has to name it otherwise"))
+            Refusal::new(
+                "invalid_id",
+                format!("{field}: {why}; the event has to name it otherwise"),
+            )
         })?;
         match self.places.get(&key).map(|at| &mut self.changes[*at].what) {
             Some(known) => match (known, what) {

@@ -365,9 +365,8 @@ mod tests {
             (id(), id(), recipient()).prop_map(|(collection, id, recipient)| {
                 Key::Subscription { collection, id, recipient }
             }),
-            (id(), id(), "[ab]{0,2}").prop_map(|(audience, user, tenant)| {
-                Key::Member { audience, user, tenant }
-            }),
+            (id(), id(), "[ab]{0,2}")
+                .prop_map(|(audience, user, tenant)| { Key::Member { audience, user, tenant } }),
         ]
     }
 

@@ -141,9 +141,10 @@ mod tests {
         let stamp = |text, action| Stamp::of(text, action);
         let (early, late) = ("2026-03-01T00:00:00Z", "2026-03-02T00:00:00Z");
         assert!(stamp(early, action(ACCEPTED + 9, 0, 0)) < stamp(late, action(ACCEPTED, 0, 0)));
-        let order = [(0, 0, 0), (0, 0, 1), (0, 1, 0), (1, 0, 0)].map(|(millis, sequence, index)| {
-            stamp(early, action(ACCEPTED + millis, sequence, index))
-        });
+        let order =
+            [(0, 0, 0), (0, 0, 1), (0, 1, 0), (1, 0, 0)].map(|(millis, sequence, index)| {
+                stamp(early, action(ACCEPTED + millis, sequence, index))
+            });
         assert!(order.is_sorted_by(|a, b| a < b), "{order:?}");
         let mut replayed = action(ACCEPTED, 0, 0);
         replayed.run = 1;

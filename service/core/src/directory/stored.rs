@@ -2,10 +2,7 @@
 
 use prost::Message;
 
-use super::{
-    Record, Stamp,
-    record::Node,
-};
+use super::{Record, Stamp, record::Node};
 use crate::json;
 
 /// The bytes are no record: the store is damaged, or a newer program wrote them.

@@ -151,10 +151,13 @@ impl Report {
             parts.push(format!("{outdated} of {values} values are older than what is known"));
         }
         if *deleted_later > 0 {
-            parts.push(format!("{deleted_later} of {entries} entries were deleted by a newer event"));
+            parts.push(format!(
+                "{deleted_later} of {entries} entries were deleted by a newer event"
+            ));
         }
         if *kept > 0 {
-            parts.push(format!("{kept} of {entries} entries are known from a newer event and stay"));
+            parts
+                .push(format!("{kept} of {entries} entries are known from a newer event and stay"));
         }
         if *ended > 0 {
             parts.push(format!("{ended} subscriptions and memberships ended with it"));

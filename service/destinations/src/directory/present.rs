@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use prost_types::Timestamp;
 use segment_source_core::{
-    directory::{Key, Kind, Record, Recipient},
+    directory::{Key, Kind, Recipient, Record},
     source::SourceId,
 };
 use segment_source_proto::directory::v1 as wire;
@@ -78,9 +78,7 @@ fn wire_key(key: Key) -> wire::Key {
     let named = wire::Key { kind, ..wire::Key::default() };
     match key {
         Key::Recipient(Recipient::User(id)) | Key::Tenant(id) => wire::Key { id, ..named },
-        Key::Recipient(Recipient::Object(collection, id)) => {
-            wire::Key { collection, id, ..named }
-        }
+        Key::Recipient(Recipient::Object(collection, id)) => wire::Key { collection, id, ..named },
         Key::Subscription { collection, id, recipient } => {
             let recipient = Some(match recipient {
                 Recipient::User(id) => wire::Recipient { id, collection: String::new() },
@@ -88,9 +86,7 @@ fn wire_key(key: Key) -> wire::Key {
             });
             wire::Key { collection, id, recipient, ..named }
         }
-        Key::Member { audience, user, tenant } => {
-            wire::Key { audience, id: user, tenant, ..named }
-        }
+        Key::Member { audience, user, tenant } => wire::Key { audience, id: user, tenant, ..named },
     }
 }
 

@@ -5,9 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use bytes::Bytes;
 use segment_source_core::{
-    directory::{
-        Change, Damaged, Effect, Key, MAX_PROPERTIES, Record, Refusal, Stamp, What,
-    },
+    directory::{Change, Damaged, Effect, Key, MAX_PROPERTIES, Record, Refusal, Stamp, What},
     source::SourceId,
 };
 use segment_source_store::{DirectoryWrite, StoreError, Written, embedded::Store};
@@ -99,11 +97,7 @@ struct Entry {
 }
 
 impl Entries {
-    async fn read(
-        store: &Store,
-        source: &SourceId,
-        steps: &[Step<'_>],
-    ) -> Result<Self, Fault> {
+    async fn read(store: &Store, source: &SourceId, steps: &[Step<'_>]) -> Result<Self, Fault> {
         let (mut places, mut keys) = (HashMap::new(), Vec::new());
         for step in steps {
             for key in step.change.key.owners().into_iter().chain([step.change.key.clone()]) {

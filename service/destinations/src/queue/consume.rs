@@ -54,8 +54,7 @@ pub(super) async fn open(
     let take = Take::new(service, permit, queue, lease(length)?);
     let (requests, outgoing) = (Vec::new(), VecDeque::new());
     let ended = false;
-    let consumer =
-        Consumer { incoming, ended, requests, take, expands, credits, open, outgoing };
+    let consumer = Consumer { incoming, ended, requests, take, expands, credits, open, outgoing };
     Ok(stream::unfold(Some(consumer), |state| async move {
         let mut consumer = state?;
         match consumer.next().await {

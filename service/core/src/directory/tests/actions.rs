@@ -1,10 +1,7 @@
 //! What each action changes, as a whole.
 
 use super::super::{Change, Key, MAX_PROPERTIES, Recipient, What, changes, recipients};
-use crate::{
-    json::Value,
-    mapping::ActionType,
-};
+use crate::{json::Value, mapping::ActionType};
 
 fn shown(key: &Key) -> String {
     let recipient = |recipient: &Recipient| match recipient {

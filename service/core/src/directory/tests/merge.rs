@@ -40,8 +40,7 @@ fn properties() -> impl Strategy<Value = IndexMap<String, Value>> {
 
 fn writes() -> impl Strategy<Value = Vec<(Stamp, Write)>> {
     let write = prop_oneof![6 => properties().prop_map(Write::Set), 1 => Just(Write::Delete)];
-    prop::collection::vec(write, 0..9)
-        .prop_map(|all| (1..).map(stamp).zip(all).collect::<Vec<_>>())
+    prop::collection::vec(write, 0..9).prop_map(|all| (1..).map(stamp).zip(all).collect::<Vec<_>>())
 }
 
 fn apply(record: &mut Record, (stamp, write): &(Stamp, Write)) -> Effect {

@@ -160,8 +160,7 @@ async fn who_is_erased_leaves_nothing_but_that_it_was_deleted() {
     let rig = Rig::new();
     let now = 1_795_564_800_000 + 10_000_000;
     for n in 0..600 {
-        let subscribe =
-            format!(r#"{{"collection":"repos","id":"r{n}","recipients":["u1","u2"]}}"#);
+        let subscribe = format!(r#"{{"collection":"repos","id":"r{n}","recipients":["u1","u2"]}}"#);
         rig.did(1, "objects_subscribe", &subscribe).await;
     }
     let add = r#"{"audience":"vip","members":[{"user":{"id":"u1"}}]}"#;
@@ -169,11 +168,12 @@ async fn who_is_erased_leaves_nothing_but_that_it_was_deleted() {
     rig.did(2, "users_identify", ONE).await;
     let erased = erase_user(&rig.store, &source(), "u1", now).await.unwrap();
     assert_eq!(erased, 602);
-    let (left, _) =
-        rig.store.directory_scan(&source(), "".into(), None, 5_000).await.unwrap();
+    let (left, _) = rig.store.directory_scan(&source(), "".into(), None, 5_000).await.unwrap();
     let traces: Vec<_> = left
         .iter()
-        .filter(|(key, record)| [key, &record.value].iter().any(|it| it.windows(2).any(|w| w == b"u1")))
+        .filter(|(key, record)| {
+            [key, &record.value].iter().any(|it| it.windows(2).any(|w| w == b"u1"))
+        })
         .collect();
     assert_eq!(traces.len(), 1, "the user's own");
     assert!(!traces[0].1.value.windows(3).any(|it| it == b"Ada" || it == b"pro"));

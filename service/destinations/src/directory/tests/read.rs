@@ -41,7 +41,8 @@ async fn pages_are_in_order_and_have_each_entry_once() {
             break;
         }
     }
-    let expected: Vec<String> = (0..25).filter(|n| n % 2 == 1).map(|n| format!("u{n:03}")).collect();
+    let expected: Vec<String> =
+        (0..25).filter(|n| n % 2 == 1).map(|n| format!("u{n:03}")).collect();
     assert_eq!(seen, expected);
     assert!(pages >= 3);
     assert_eq!(rig.list(users(0, String::new())).await.unwrap().entities.len(), 12);
