@@ -15,7 +15,7 @@ struct Stored {
     /// Each 20 bytes; what follows names them by position, as a write has one for many values.
     #[prost(bytes = "vec", repeated, tag = "1")]
     stamps: Vec<Vec<u8>>,
-    /// Parents before their children. Flat, as protobuf's messages may not be nested as deep as JSON.
+    /// Parents before their children. Flat: protobuf's messages cannot be nested as deep as JSON.
     #[prost(message, repeated, tag = "2")]
     places: Vec<Place>,
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use segment_source_core::{
-    directory::{Change, Refusal, Stamp, changes},
+    directory::{Change, Damaged, Refusal, Stamp, changes},
     mapping::ActionType,
     source::SourceId,
 };
@@ -25,18 +25,21 @@ pub(crate) async fn deliver_all(
     leases: &[Leased],
 ) -> Vec<Outcome> {
     let mut works: Vec<Work> = leases.iter().map(Work::new).collect();
-    let mut steps: Vec<Step<'_>> = Vec::new();
+    let (mut steps, mut entries) = (Vec::new(), 0);
     let read: Vec<_> = works.iter_mut().map(|work| std::mem::take(&mut work.changes)).collect();
     for (work, changes) in read.iter().enumerate() {
         let stamp = works[work].stamp;
         for change in changes {
-            if steps.iter().map(Step::entries).sum::<usize>() >= AT_ONCE {
-                do_steps(store, source, &mut steps, &mut works).await;
+            if entries >= AT_ONCE {
+                do_steps(store, source, std::mem::take(&mut steps), &mut works).await;
+                entries = 0;
             }
-            steps.push(Step { work, stamp, change });
+            let step = Step { work, stamp, change };
+            entries += step.entries();
+            steps.push(step);
         }
     }
-    do_steps(store, source, &mut steps, &mut works).await;
+    do_steps(store, source, steps, &mut works).await;
     works.into_iter().map(Work::outcome).collect()
 }
 
@@ -79,9 +82,8 @@ fn read(leased: &Leased) -> Result<Vec<Change>, Refusal> {
     changes(action, leased.record.payload.as_ref().map_or(&[][..], Bytes::as_ref))
 }
 
-/// Writes the steps and ends what their deletions end; then there are no steps.
-async fn do_steps(store: &Store, source: &SourceId, steps: &mut Vec<Step<'_>>, works: &mut [Work]) {
-    let steps = std::mem::take(steps);
+/// Writes the steps and ends what their deletions end.
+async fn do_steps(store: &Store, source: &SourceId, steps: Vec<Step<'_>>, works: &mut [Work]) {
     // An action that failed is done again as a whole.
     let steps: Vec<_> = steps.into_iter().filter(|it| works[it.work].fault.is_none()).collect();
     if steps.is_empty() {
@@ -97,6 +99,7 @@ async fn do_steps(store: &Store, source: &SourceId, steps: &mut Vec<Step<'_>>, w
                     Told::Refused(refusal) => {
                         work.refused.get_or_insert(refusal);
                     }
+                    Told::Damaged => work.fault = Some(Fault::Damaged(Damaged)),
                 }
             }
         }

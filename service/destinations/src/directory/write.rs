@@ -41,6 +41,8 @@ impl Step<'_> {
 pub(super) enum Told {
     Applied(Effect),
     Refused(Refusal),
+    /// An entry that it is about cannot be read. The others are none the worse.
+    Damaged,
 }
 
 /// Why nothing is known of what became of steps. Doing them again is right.
@@ -91,6 +93,7 @@ struct Entry {
     /// `None`: there was no such entry.
     revision: Option<u64>,
     record: Record,
+    damaged: bool,
     changed: bool,
     /// Bytes of the properties as JSON, about.
     size: usize,
@@ -109,19 +112,20 @@ impl Entries {
         }
         let found = store.directory(source, keys.iter().map(bytes).collect()).await?;
         let entries = keys.into_iter().zip(found).map(|(key, found)| {
-            let (revision, size) = (
-                found.as_ref().map(|found| found.revision),
-                found.as_ref().map_or(0, |found| found.value.len()),
-            );
-            let record = found.map(|found| Record::from_bytes(&found.value)).transpose()?;
-            let record = record.unwrap_or_default();
-            Ok(Entry { key, revision, record, changed: false, size })
+            let revision = found.as_ref().map(|found| found.revision);
+            let size = found.as_ref().map_or(0, |found| found.value.len());
+            let read = found.map_or(Ok(Record::default()), |it| Record::from_bytes(&it.value));
+            let (damaged, record) = (read.is_err(), read.unwrap_or_default());
+            Entry { key, revision, record, damaged, changed: false, size }
         });
-        Ok(Self { places, all: entries.collect::<Result<_, Damaged>>()? })
+        Ok(Self { places, all: entries.collect() })
     }
 
     fn apply(&mut self, step: &Step<'_>) -> Told {
         let Change { key, what } = step.change;
+        if key.owners().iter().chain([key]).any(|key| self.all[self.places[key]].damaged) {
+            return Told::Damaged;
+        }
         let ended = self.ended(key);
         let entry = &mut self.all[self.places[key]];
         if let Some(ended) = ended {
@@ -203,7 +207,7 @@ impl Entries {
         for (owner, found) in owners.iter().zip(found) {
             let Some(found) = found else { continue };
             let known = &self.all[self.places[owner]];
-            if Some(found.revision) == known.revision {
+            if known.damaged || Some(found.revision) == known.revision {
                 continue;
             }
             if Record::from_bytes(&found.value)?.deleted() != known.record.deleted() {
