@@ -5,6 +5,7 @@ use std::{path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
+use segment_source_destinations::Allowed;
 use segment_source_runtime::{
     net::{Address, host_name, parse_duration},
     telemetry::{ANY_COMMAND, Log},
@@ -177,6 +178,18 @@ pub struct Serve {
     /// over gRPC. Read again when it changes; while it is missing or empty, no such token is known.
     #[arg(long, value_name = "FILE", env = "SEGMENT_SOURCE_PLATFORM_TOKEN")]
     pub platform_token: Option<PathBuf>,
+    /// What destinations may reach beside the public internet: a network (10.1.0.0/16), an address or
+    /// a host; may be repeated. Addresses that give out a machine's credentials are never reached.
+    #[arg(
+        long,
+        value_name = "CIDR|HOST",
+        value_delimiter = ',',
+        env = "SEGMENT_SOURCE_ALLOW_DESTINATION"
+    )]
+    pub allow_destination: Vec<Allowed>,
+    /// File with certificates (PEM) of authorities that destinations may have, beside the system's.
+    #[arg(long, value_name = "FILE", env = "SEGMENT_SOURCE_DESTINATION_CA")]
+    pub destination_ca: Option<PathBuf>,
     /// Name of this process in the status of sources. Default: the name of the machine.
     #[arg(
         long,

@@ -77,6 +77,22 @@ impl Kind {
     }
 }
 
+impl Kind {
+    /// Whether this process sends to it; consumers of a queue come themselves.
+    pub(crate) fn is_pushed(&self) -> bool {
+        !matches!(self, Self::Queue)
+    }
+
+    /// Whether its Secret is there, if it needs one.
+    pub(crate) fn is_resolved(&self) -> bool {
+        match self {
+            Self::Queue | Self::Directory => true,
+            Self::Knock { api_key, .. } => api_key.is_some(),
+            Self::Http { signing_secrets, .. } => signing_secrets.is_some(),
+        }
+    }
+}
+
 /// What an HTTP endpoint gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -91,6 +107,11 @@ pub enum Format {
 pub struct Credential(Box<str>);
 
 impl Credential {
+    #[cfg(test)]
+    pub(crate) fn new(secret: &str) -> Self {
+        Self(secret.into())
+    }
+
     /// To send it, or to sign with it.
     #[must_use]
     pub fn expose(&self) -> &str {

@@ -6,6 +6,8 @@ pub mod delivery;
 mod destination;
 pub mod directory;
 mod guard;
+mod http;
+mod knock;
 pub mod queue;
 
 pub use client::{ClientError, HttpClient};

@@ -88,6 +88,7 @@ pub async fn run(command: Command, output: Output) -> anyhow::Result<ExitCode> {
             max_actions: args.max - shown,
             lease: None,
             wait: Some(wire(wait)),
+            expand_recipients: false,
             consumer: "segment-source actions pull".to_owned(),
         };
         let deliveries = queue.pull(request).await.map_err(explain)?.into_inner().deliveries;

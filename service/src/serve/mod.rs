@@ -19,7 +19,9 @@ use std::{
 
 use anyhow::Context;
 use prometheus_client::registry::Registry;
-use segment_source_destinations::{directory::DirectoryService, queue::QueueService};
+use segment_source_destinations::{
+    Guard, HttpClient, delivery::Deliverer, directory::DirectoryService, queue::QueueService,
+};
 use segment_source_edge::{Edge, Settings};
 use segment_source_ingest::{AdminService, IngestService, Planner};
 use segment_source_rpc::Access;
@@ -244,6 +246,15 @@ impl Parts {
             admin: AdminService::new(store.clone(), sources.clone(), draining.clone()),
         };
         let planner = Planner::new(store.clone(), sources, registry);
+        let deliverer = Deliverer::new(
+            store.clone(),
+            live.destinations.clone(),
+            to_destinations(args).await?,
+            registry,
+            system_clock(),
+            // Less than the half that its stage may take, whatever the stages before it took.
+            args.drain / 20,
+        );
 
         if let Some(incoming) = in_memory {
             let ingest = services.ingest.clone();
@@ -258,6 +269,11 @@ impl Parts {
         let stop = self.tasks.stop_of(Stage::Planner);
         self.tasks.spawn(Stage::Planner, "the planner", async move {
             planner.run(stop).await;
+            Ok(())
+        });
+        let stop = self.tasks.stop_of(Stage::Delivery);
+        self.tasks.spawn(Stage::Delivery, "the delivery", async move {
+            deliverer.run(stop).await;
             Ok(())
         });
         let stop = self.tasks.stop_of(Stage::Store);
@@ -305,6 +321,15 @@ async fn provider(args: &Serve, own: &Own, registry: &mut Registry) -> anyhow::R
             Ok(Provider::Operator(Box::new(operator)))
         }
     }
+}
+
+/// The client of destinations that are called over HTTP. Making it reads certificates.
+async fn to_destinations(args: &Serve) -> anyhow::Result<HttpClient> {
+    let guard = Guard::new(args.allow_destination.clone());
+    let authorities = args.destination_ca.clone();
+    spawn_blocking(move || HttpClient::new(guard, authorities.as_deref()))
+        .await?
+        .context("cannot reach destinations (--destination-ca)")
 }
 
 /// Opening reads the journal, which may take a moment and blocks.

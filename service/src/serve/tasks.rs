@@ -19,6 +19,8 @@ pub(crate) enum Stage {
     Services,
     /// Finishes the plans under way.
     Planner,
+    /// Finishes the deliveries under way, as far as there is time, and gives back the rest.
+    Delivery,
     /// Stops following the configuration.
     Configuration,
     /// Syncs and closes.
@@ -28,8 +30,15 @@ pub(crate) enum Stage {
 }
 
 impl Stage {
-    const ALL: [Self; 6] =
-        [Self::Edge, Self::Services, Self::Planner, Self::Configuration, Self::Store, Self::Health];
+    const ALL: [Self; 7] = [
+        Self::Edge,
+        Self::Services,
+        Self::Planner,
+        Self::Delivery,
+        Self::Configuration,
+        Self::Store,
+        Self::Health,
+    ];
 }
 
 /// The running tasks.

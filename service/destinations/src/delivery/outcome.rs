@@ -58,6 +58,10 @@ pub(crate) mod code {
     pub(crate) const INVALID_REQUEST: &str = "invalid_request";
     /// It failed for as long as it may.
     pub(crate) const MAX_AGE: &str = "max_age";
+    /// The store could not be read.
+    pub(crate) const STORE: &str = "store_unavailable";
+    /// A fault of this program.
+    pub(crate) const INTERNAL: &str = "internal";
     /// There is nothing to deliver: its event is no longer in the log.
     pub(crate) const EVENT_GONE: &str = "event_gone";
 }

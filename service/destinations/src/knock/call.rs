@@ -52,8 +52,7 @@ const RECIPIENTS: usize = 100;
 const LONGEST_ID: usize = 256;
 
 /// Everything but what URLs always allow in a segment of a path.
-const SEGMENT: &AsciiSet =
-    &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// The calls of an action, to be made one after the other. Repeating all of them after one has
 /// failed does no harm.
@@ -151,7 +150,9 @@ impl Fields {
             "" => Some("is empty".to_owned()),
             // No URL can have these as a part of its path.
             "." | ".." => Some(format!("is `{id}`, which no URL can name")),
-            id if id.contains(['/', '#']) => Some("has a `/` or `#`, which Knock forbids".to_owned()),
+            id if id.contains(['/', '#']) => {
+                Some("has a `/` or `#`, which Knock forbids".to_owned())
+            }
             id if id.chars().count() > LONGEST_ID => {
                 let long = id.chars().count();
                 Some(format!("has {long} characters, at most {LONGEST_ID} are possible at Knock"))
@@ -206,13 +207,7 @@ mod tests {
         check(A::TenantsDelete, r#"{"id":"t"}"#, "DELETE /tenants/t", None, Tier::Two);
         let subscribe = r#"{"collection":"a","id":"1","recipients":["u"],"properties":{"k":1}}"#;
         let body = r#"{"properties":{"k":1},"recipients":["u"]}"#;
-        check(
-            A::ObjectsSubscribe,
-            subscribe,
-            "POST /objects/a/1/subscriptions",
-            Some(body),
-            three,
-        );
+        check(A::ObjectsSubscribe, subscribe, "POST /objects/a/1/subscriptions", Some(body), three);
         let body = r#"{"recipients":["u",{"collection":"c","id":"i"}]}"#;
         let unsubscribe = format!(r#"{{"collection":"a","id":"1",{}"#, &body[1..]);
         let request = "DELETE /objects/a/1/subscriptions";
@@ -230,7 +225,13 @@ mod tests {
         check(A::WorkflowsTrigger, &trigger, request, Some(body), Tier::Five);
         let body = r#"{"cancellation_key":"k"}"#;
         let cancel = format!(r#"{{"workflow":"welcome",{}"#, &body[1..]);
-        check(A::WorkflowsCancel, &cancel, "POST /workflows/welcome/cancel", Some(body), Tier::Five);
+        check(
+            A::WorkflowsCancel,
+            &cancel,
+            "POST /workflows/welcome/cancel",
+            Some(body),
+            Tier::Five,
+        );
     }
 
     #[test]
@@ -239,8 +240,7 @@ mod tests {
             let all: Vec<String> = (from..to).map(|n| format!("\"{n}\"")).collect();
             all.join(",")
         };
-        let payload =
-            format!(r#"{{"collection":"c","id":"i","recipients":[{}]}}"#, list(0, 201));
+        let payload = format!(r#"{{"collection":"c","id":"i","recipients":[{}]}}"#, list(0, 201));
         let calls = calls(ActionType::ObjectsSubscribe, payload.as_bytes()).unwrap();
         let bodies: Vec<String> = calls.into_iter().filter_map(|call| call.body).collect();
         let wanted = [(0, 100), (100, 200), (200, 201)]

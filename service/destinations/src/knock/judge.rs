@@ -108,9 +108,7 @@ mod tests {
         let call = calls(action, payload).unwrap().remove(0);
         let headers: HeaderMap = headers
             .iter()
-            .map(|(name, value)| {
-                (HeaderName::from_static(name), HeaderValue::from_static(value))
-            })
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
             .collect();
         let status = StatusCode::from_u16(status).unwrap();
         judge(&call, status, &headers, body.as_bytes(), jiff::Timestamp::UNIX_EPOCH)

@@ -1,0 +1,437 @@
+//! The worker of one destination: takes what is ready while the destination may be asked, has it
+//! attempted, and decides what becomes of it.
+
+use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
+
+use segment_source_core::{event::ActionId, source::DestinationId};
+use segment_source_store::{Hold, HoldLedger, Leased, Millis, Reason, Settlement, StoreError};
+use tokio::{
+    sync::watch,
+    task::{Id, JoinError, JoinSet},
+    time::{Instant, sleep_until, timeout_at},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::{
+    Outcome, Shared,
+    attempt::{self, Ended, Job, Ticket},
+    breaker::{Breaker, Passes, Sign},
+    code,
+    hold::{self, Refusal},
+    metrics::Flags,
+    policy::{self, Next, lot},
+    settle::Settling,
+};
+use crate::{Destination, Kind, directory};
+
+/// Longer than any attempt.
+const LEASE: Duration = Duration::from_mins(1);
+
+/// Actions that a directory is handed at once.
+const BATCH: usize = 256;
+
+/// While something is due, nothing is waited for longer without looking again: a clock that was set
+/// back delays it by at most this much.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+
+/// Between looks while the store cannot be read.
+const STORE_AGAIN: Duration = Duration::from_secs(1);
+
+/// A turn that comes this soon has come: timers of store and engine are not that exact.
+const SOON: Duration = Duration::from_millis(5);
+
+/// A take of so many bytes was cut short by its size, and there may be more.
+const LARGE: usize = 1 << 20;
+
+pub(super) struct Worker {
+    shared: Arc<Shared>,
+    id: DestinationId,
+    updates: watch::Receiver<Arc<Destination>>,
+    destination: Arc<Destination>,
+    ledger: HoldLedger,
+    refusal: Refusal,
+    breaker: Breaker,
+    /// Turns that were given to actions which now wait for them in the store.
+    turns: HashMap<ActionId, Instant>,
+    running: JoinSet<Vec<Ended>>,
+    /// What each of the running is about.
+    under_way: HashMap<Id, Vec<Ticket>>,
+    /// How many actions that is.
+    open: usize,
+    settling: Settling,
+    flags: Flags,
+}
+
+/// How many may be taken.
+enum Allowance {
+    /// Something else has to change first, which wakes the worker.
+    Nothing,
+    /// What is under way has to end first.
+    Busy,
+    NoneBefore(Instant),
+    Some(usize),
+    /// To find out how the destination is.
+    Probe,
+}
+
+/// What a look found.
+#[derive(Default)]
+struct Look {
+    /// Look again when an attempt has ended.
+    more: bool,
+    /// Look again then.
+    due: Option<Instant>,
+}
+
+impl Worker {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        id: DestinationId,
+        mut updates: watch::Receiver<Arc<Destination>>,
+    ) -> Self {
+        let destination = updates.borrow_and_update().clone();
+        Self {
+            flags: shared.metrics.of_worker(destination.kind.name()),
+            shared,
+            id,
+            updates,
+            destination,
+            ledger: HoldLedger::default(),
+            refusal: Refusal::fresh(Instant::now()),
+            breaker: Breaker::default(),
+            turns: HashMap::new(),
+            running: JoinSet::new(),
+            under_way: HashMap::new(),
+            open: 0,
+            settling: Settling::default(),
+        }
+    }
+
+    /// Works until `stop`, then gives what is under way a while to end.
+    pub(super) async fn run(mut self, stop: CancellationToken) {
+        let mut due = None;
+        let mut more = true;
+        let mut worth_a_look = true;
+        let mut ready = std::pin::pin!(self.shared.store.ready(&self.id));
+        while !stop.is_cancelled() {
+            if std::mem::take(&mut worth_a_look) {
+                // Armed before looking, so that nothing is missed that gets ready in between.
+                ready.set(self.shared.store.ready(&self.id));
+                let look = match self.look().await {
+                    Ok(look) => look,
+                    Err(StoreError::Closing) => break,
+                    Err(error) => {
+                        warn!(destination = %self.id, %error, "cannot take actions now");
+                        Look { more: false, due: Some(Instant::now() + STORE_AGAIN) }
+                    }
+                };
+                (more, due) = (look.more, look.due);
+            }
+            self.show();
+            self.settling.start(&self.shared.store);
+            let wake = due.unwrap_or_else(Instant::now);
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {}
+                Some(ended) = self.running.join_next_with_id() => {
+                    self.ended(ended).await;
+                    while let Some(ended) = self.running.try_join_next_with_id() {
+                        self.ended(ended).await;
+                    }
+                    worth_a_look = more;
+                }
+                () = self.settling.written() => worth_a_look = more,
+                changed = self.updates.changed() => {
+                    if changed.is_err() {
+                        break;
+                    }
+                    self.changed();
+                    worth_a_look = true;
+                }
+                () = &mut ready => worth_a_look = true,
+                () = sleep_until(wake), if due.is_some() => worth_a_look = true,
+            }
+        }
+        self.finish().await;
+    }
+
+    /// The configuration of the destination changed.
+    fn changed(&mut self) {
+        let new = self.updates.borrow_and_update().clone();
+        let old = std::mem::replace(&mut self.destination, new);
+        if old.kind != self.destination.kind {
+            self.refusal = Refusal::fresh(Instant::now());
+            self.flags = self.shared.metrics.of_worker(self.destination.kind.name());
+        }
+    }
+
+    fn show(&mut self) {
+        self.flags.in_flight.set(i64::try_from(self.open).unwrap_or(i64::MAX));
+        self.flags.open.set(self.breaker.is_open());
+        self.flags.held.set(self.ledger.hold.is_some());
+        self.flags.unresolved.set(!self.destination.kind.is_resolved());
+    }
+
+    /// Takes what may be taken, and starts attempts.
+    async fn look(&mut self) -> Result<Look, StoreError> {
+        let store = &self.shared.store;
+        self.ledger = store.hold_ledger(&self.id).await?;
+        let clock = (self.shared.clock)();
+        if self.ledger.hold.as_ref().is_some_and(|hold| hold::is_over(hold, clock)) {
+            store.end_hold(&self.id, false).await?;
+            self.ledger = store.hold_ledger(&self.id).await?;
+        }
+        let now = Instant::now();
+        let (most, probe) = match self.allowance(now, clock) {
+            Allowance::Nothing => return Ok(Look::default()),
+            Allowance::Busy => return Ok(Look { more: true, due: None }),
+            Allowance::NoneBefore(due) => return Ok(Look { more: false, due: Some(due) }),
+            Allowance::Some(most) => (most, false),
+            Allowance::Probe => (1, true),
+        };
+        let taken = store.take(&self.id, most, LEASE).await?;
+        let size = |it: &Leased| it.record.payload.as_ref().map_or(0, |it| it.len());
+        let large = taken.leases.iter().map(size).sum::<usize>() >= LARGE;
+        let more = taken.leases.len() == most || large;
+        let due = taken.next_due.map(|due| {
+            let wait = Duration::from_millis(due.saturating_sub((self.shared.clock)()));
+            Instant::now() + wait.min(LOOK_AGAIN)
+        });
+        self.start(taken.leases, probe);
+        Ok(Look { more, due })
+    }
+
+    fn allowance(&self, now: Instant, clock: Millis) -> Allowance {
+        if self.destination.suspended || !self.destination.kind.is_resolved() {
+            return Allowance::Nothing;
+        }
+        match &self.ledger.hold {
+            Some(hold) if !hold.refused => {
+                return hold.until.map_or(Allowance::Nothing, |until| {
+                    let wait = Duration::from_millis(until.saturating_sub(clock));
+                    Allowance::NoneBefore(now + wait.min(LOOK_AGAIN))
+                });
+            }
+            Some(_) if self.open > 0 => return Allowance::Busy,
+            Some(_) if self.refusal.next() > now => {
+                return Allowance::NoneBefore(self.refusal.next());
+            }
+            Some(_) => return Allowance::Probe,
+            None => {}
+        }
+        let most = match self.destination.kind {
+            // One batch at a time: another one would only collide with it.
+            Kind::Directory => BATCH * usize::from(self.open == 0),
+            _ => self.destination.delivery.concurrency.saturating_sub(self.open),
+        };
+        match self.breaker.passes(now) {
+            _ if self.settling.is_full() => Allowance::Busy,
+            Passes::All if most == 0 => Allowance::Busy,
+            Passes::All => Allowance::Some(most),
+            Passes::One => Allowance::Probe,
+            Passes::NoneBefore(due) => Allowance::NoneBefore(due),
+            Passes::None => Allowance::Busy,
+        }
+    }
+
+    /// Starts attempts, each on a task of its own, of those whose turn it is.
+    fn start(&mut self, leases: Vec<Leased>, probe: bool) {
+        let (open, mut batch) = (self.open, Vec::new());
+        for leased in leases {
+            let ticket = Ticket {
+                token: leased.token,
+                action: leased.action,
+                attempt: leased.attempt,
+                first_attempt: leased.first_attempt,
+                probe,
+            };
+            let job = match attempt::job(&self.destination.kind, leased) {
+                Ok(job) => job,
+                Err(outcome) => {
+                    self.spawn(vec![ticket], async move { vec![Ended { ticket, outcome }] });
+                    continue;
+                }
+            };
+            if let Some(delay) = self.wait(ticket.action, &job) {
+                self.shared.metrics.deferred(self.destination.kind.name());
+                self.settling.push(ticket.token, Settlement::Defer { delay });
+                continue;
+            }
+            match job {
+                Job::Store(leased) => batch.push((ticket, leased)),
+                job => self.attempt(ticket, job),
+            }
+        }
+        if !batch.is_empty() {
+            self.store(batch);
+        }
+        if probe && self.open > open {
+            self.breaker.probing();
+        }
+    }
+
+    /// How long an action has to wait for its turn. It is told once and then waits elsewhere.
+    fn wait(&mut self, action: ActionId, job: &Job) -> Option<Duration> {
+        let (now, kind) = (Instant::now(), &self.destination.kind);
+        let paused = attempt::paused_to(&self.shared.pacer, kind, job, now);
+        let turn = match self.turns.remove(&action) {
+            // A turn that was before the end of a pause is none.
+            Some(turn) if turn + SOON >= paused => turn,
+            _ => attempt::turn(&self.shared.pacer, kind, job, now),
+        };
+        let wait = turn.checked_duration_since(now).filter(|wait| *wait > SOON)?;
+        self.turns.insert(action, turn);
+        Some(wait)
+    }
+
+    fn attempt(&mut self, ticket: Ticket, job: Job) {
+        let (shared, destination) = (self.shared.clone(), self.destination.clone());
+        let source = self.id.source.clone();
+        self.spawn(vec![ticket], async move {
+            let began = Instant::now();
+            let outcome = attempt::attempt(&shared, &source, &destination, job).await;
+            shared.metrics.attempted(destination.kind.name(), &outcome, began.elapsed());
+            vec![Ended { ticket, outcome }]
+        });
+    }
+
+    /// All of a take at once.
+    fn store(&mut self, batch: Vec<(Ticket, Leased)>) {
+        let (shared, kind) = (self.shared.clone(), self.destination.kind.name());
+        let source = self.id.source.clone();
+        let (tickets, leases): (Vec<Ticket>, Vec<_>) = batch.into_iter().unzip();
+        self.spawn(tickets.clone(), async move {
+            let began = Instant::now();
+            let outcomes = directory::deliver_all(&shared.store, &source, &leases).await;
+            let took = began.elapsed();
+            let ended = tickets.into_iter().zip(outcomes);
+            let ended = ended.map(|(ticket, outcome)| {
+                shared.metrics.attempted(kind, &outcome, took);
+                Ended { ticket, outcome }
+            });
+            ended.collect()
+        });
+    }
+
+    fn spawn(
+        &mut self,
+        about: Vec<Ticket>,
+        task: impl Future<Output = Vec<Ended>> + Send + 'static,
+    ) {
+        self.open += about.len();
+        self.under_way.insert(self.running.spawn(task).id(), about);
+    }
+
+    /// Attempts have ended: decides what becomes of their actions.
+    async fn ended(&mut self, ended: Result<(Id, Vec<Ended>), JoinError>) {
+        let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
+        let about = self.under_way.remove(&id).unwrap_or_default();
+        self.open -= about.len();
+        let ended = ended.map(|(_, ended)| ended).unwrap_or_else(|error| {
+            error!(destination = %self.id, %error, "an attempt ended badly");
+            let retry = |ticket| {
+                let message = "the attempt ended badly; see the log".to_owned();
+                let outcome = Outcome::Retry { code: code::INTERNAL, message, after: None };
+                Ended { ticket, outcome }
+            };
+            about.into_iter().map(retry).collect()
+        });
+        for Ended { ticket, outcome } in ended {
+            let sign = Sign::of(&outcome, ticket.attempt, ticket.probe);
+            self.breaker.record(sign, ticket.probe, Instant::now(), lot());
+            let settlement = self.settlement(ticket, outcome).await;
+            self.settling.push(ticket.token, settlement);
+            if ticket.probe && sign == Sign::Alive {
+                self.release().await;
+            } else if ticket.probe && sign == Sign::Down {
+                self.refusal.again(Instant::now());
+            }
+        }
+    }
+
+    async fn settlement(&mut self, ticket: Ticket, outcome: Outcome) -> Settlement {
+        match outcome {
+            Outcome::Done { answer } => Settlement::Ack { answer },
+            Outcome::Dead { code, message } => Settlement::Reject { reason: reason(code, message) },
+            Outcome::Refused { message, .. } => {
+                self.refused(ticket.probe, message).await;
+                Settlement::Defer { delay: Duration::ZERO }
+            }
+            Outcome::Retry { code, message, after } => {
+                let now = (self.shared.clock)();
+                let first = ticket.first_attempt.unwrap_or(now);
+                let age = hold::age(&self.ledger, first, now);
+                let max_age = self.destination.delivery.max_age;
+                match policy::next(ticket.attempt, after, age, max_age, lot()) {
+                    Next::Again(delay) => {
+                        Settlement::Retry { delay, reason: reason(code, message) }
+                    }
+                    Next::Over => {
+                        let message = format!(
+                            "not delivered within {} s of its first attempt; the last one: {message}",
+                            max_age.as_secs()
+                        );
+                        Settlement::Reject { reason: reason(code::MAX_AGE, message) }
+                    }
+                }
+            }
+        }
+    }
+
+    /// The destination refuses the credential: nothing is sent until it takes it.
+    async fn refused(&mut self, probe: bool, message: String) {
+        if probe && self.ledger.hold.is_some() {
+            self.refusal.again(Instant::now());
+            return;
+        }
+        if self.ledger.hold.is_some() {
+            return;
+        }
+        error!(
+            destination = %self.id,
+            why = message,
+            "the destination refuses the credential and is held; put another one into its Secret, \
+             or release it once it takes this one"
+        );
+        let since = (self.shared.clock)();
+        let hold = Hold { since, until: None, refused: true, reason: message };
+        if let Err(error) = self.shared.store.hold(&self.id, hold.clone()).await {
+            warn!(destination = %self.id, %error, "cannot write that the destination is held");
+        }
+        self.refusal = Refusal::first(Instant::now());
+        self.ledger.hold = Some(hold);
+    }
+
+    /// The destination has taken the credential.
+    async fn release(&mut self) {
+        if !self.ledger.hold.as_ref().is_some_and(|hold| hold.refused) {
+            return;
+        }
+        match self.shared.store.end_hold(&self.id, true).await {
+            Ok(_) => {
+                info!(destination = %self.id, "the destination takes the credential again");
+                self.ledger.hold = None;
+            }
+            Err(error) => {
+                warn!(destination = %self.id, %error, "cannot write that the hold has ended");
+            }
+        }
+    }
+
+    /// Lets what is under way end within the time there is; the rest is given back.
+    async fn finish(mut self) {
+        let end = Instant::now() + self.shared.grace;
+        while let Ok(Some(ended)) = timeout_at(end, self.running.join_next_with_id()).await {
+            self.ended(ended).await;
+        }
+        self.running.shutdown().await;
+        let left = self.under_way.drain().flat_map(|(_, about)| about);
+        self.shared.store.release(left.map(|ticket| ticket.token).collect());
+        self.settling.finish(&self.shared.store).await;
+    }
+}
+
+fn reason(code: &str, message: String) -> Reason {
+    Reason { code: code.to_owned(), message }
+}
