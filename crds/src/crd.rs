@@ -12,7 +12,7 @@ use crate::SegmentSource;
 
 /// Which schema [`crd`] has; to be raised whenever the CRD changes. An operator does not work with
 /// a CRD of a lower number: the API server would drop fields it does not know.
-pub const CRD_SCHEMA: u32 = 2;
+pub const CRD_SCHEMA: u32 = 3;
 
 /// Annotation of the CRD that tells the [`CRD_SCHEMA`] it was made with.
 pub const SCHEMA_ANNOTATION: &str = "segment-source.dev/schema";

@@ -20,8 +20,16 @@ pub(crate) const SECRET_KEY: &str = "^[-._a-zA-Z0-9]+$";
 pub(crate) const DURATION: &str = r"^(([0-9]{1,15}(\.[0-9]{0,9})?|\.[0-9]{1,9})(h|m|s|ms))+$";
 /// A token of RFC 9110, section 5.6.2.
 pub(crate) const HEADER: &str = r"^[-!#$%&'*+.^_`|~0-9A-Za-z]+$";
-/// An absolute URL of HTTP.
-pub(crate) const URL: &str = "^https?://[!-~]+$";
+/// An absolute URL of HTTP, without user name and fragment.
+pub(crate) const URL: &str = concat!(
+    r"^https?://(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z]([-._0-9A-Za-z]*[0-9A-Za-z])?)(:[1-9][0-9]{0,4})?",
+    r#"([/?][!-"$-~]*)?$"#
+);
+/// What paths are appended to: a URL that ends without a slash, and has no query.
+pub(crate) const BASE_URL: &str = concat!(
+    r"^https?://(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z]([-._0-9A-Za-z]*[0-9A-Za-z])?)(:[1-9][0-9]{0,4})?",
+    r"(/[-._~!$&'()*+,;=:@%0-9A-Za-z]+)*$"
+);
 /// Bytes, with a suffix of Kubernetes.
 pub(crate) const QUANTITY: &str = "^[0-9]{1,15}(k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$";
 
@@ -29,9 +37,11 @@ pub(crate) const NO_IDENTIFIER: &str = "must be letters, digits and `_`, not sta
                                         digit, as it is read as `preprocess.<name>`";
 pub(crate) const NO_DURATION: &str =
     "is not a duration; write hours, minutes and seconds like `24h` or `1m30s`";
+pub(crate) const NO_QUANTITY: &str =
+    "is not an amount of space; write it like `500Mi` or `10Gi`";
 pub(crate) const NO_HEADER: &str = "is not the name of an HTTP header; use letters, digits and `-`";
 
-const ALL: [(&str, &str); 8] = [
+const ALL: [(&str, &str); 9] = [
     (LABEL, NOT_A_LABEL),
     (IDENTIFIER, NO_IDENTIFIER),
     (
@@ -42,8 +52,17 @@ const ALL: [(&str, &str); 8] = [
     (SECRET_KEY, "is not a key of a Secret; use letters, digits, `-`, `_` and `.`"),
     (DURATION, NO_DURATION),
     (HEADER, NO_HEADER),
-    (URL, "must begin with `http://` or `https://` and have no spaces"),
-    (QUANTITY, "is not an amount of space; write it like `500Mi` or `10Gi`"),
+    (
+        URL,
+        "is no URL that can be posted to; write `https://` or `http://`, a host and a path, without \
+         spaces, user name and `#`",
+    ),
+    (
+        BASE_URL,
+        "is no base of an API; write `https://` or `http://`, a host and perhaps a path, without a \
+         slash at the end, user name, `?` and `#`",
+    ),
+    (QUANTITY, NO_QUANTITY),
 ];
 
 static COMPILED: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {

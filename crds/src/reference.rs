@@ -150,7 +150,7 @@ fn scalar(schema: &JSONSchemaProps) -> String {
         (Some("string"), Some(pattern::LABEL), _) => "DNS label",
         (Some("string"), Some(pattern::HEADER), _) => "header name",
         (Some("string"), Some(pattern::DURATION), _) => "duration",
-        (Some("string"), Some(pattern::URL), _) => "URL",
+        (Some("string"), Some(pattern::URL | pattern::BASE_URL), _) => "URL",
         (Some("string"), Some(pattern::QUANTITY), _) => "quantity",
         (Some("string"), _, Some("date-time")) => "time",
         (Some(other), ..) => other,

@@ -8,12 +8,14 @@ use crate::{SecretRef, SegmentSourceSpec};
 pub fn references(spec: &SegmentSourceSpec) -> Vec<SecretRef> {
     let verification = &spec.verification;
     let header = verification.batches.as_ref().and_then(|it| it.require_header.as_ref());
-    let knock = spec.destinations.iter().filter_map(|it| it.knock.as_ref());
-    let http = spec.destinations.iter().filter_map(|it| it.http.as_ref());
+    let destinations = spec.destinations.iter().flat_map(|it| {
+        let knock = it.knock.as_ref().map(|it| &it.api_key_secret_ref);
+        let http = it.http.as_ref().and_then(|it| it.signing_secret_ref.as_ref());
+        knock.into_iter().chain(http)
+    });
     let all = (verification.secret_refs.iter())
         .chain(header.map(|it| &it.secret_ref))
-        .chain(knock.map(|it| &it.api_key_secret_ref))
-        .chain(http.filter_map(|it| it.signing_secret_ref.as_ref()))
+        .chain(destinations)
         .chain(spec.access.iter().map(|it| &it.token_secret_ref));
     let mut found: Vec<SecretRef> = Vec::new();
     for reference in all {

@@ -138,7 +138,7 @@ async fn one_bad_action_does_not_stop_the_others() {
          "action": {"usersIdentify": {"id": {"path": "userId"}}}},
         {"name": "off", "eventType": "track/E", "disabled": true,
          "action": {"usersIdentify": {"id": {"path": "userId"}}}},
-        {"name": "first", "eventType": "track/E",
+        {"name": "first", "eventType": "track/E", "destination": "default",
          "action": {"usersIdentify": {"id": {"path": "userId"}}}},
     ]});
     let body = json!({"type": "track", "event": "E", "messageId": fresh_id(),

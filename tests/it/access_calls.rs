@@ -12,6 +12,7 @@ use prost_types::FileDescriptorSet;
 use segment_source_proto::{
     DESCRIPTORS,
     admin::v1::{GetEventRequest, ListEventsRequest, RehearseRequest, TailEventsRequest},
+    directory::v1::{GetRequest, Key, Kind, ListRequest, SourceName, WatchRequest},
     ingest::v1::{
         SubmitRequest, SubmitStreamRequest, SubmitStreamResponse, submit_failure::Reason,
     },
@@ -39,13 +40,16 @@ const IDENTITIES: [&str; 9] =
     ["nobody", "unknown", "platform", "edge", "ingest", "Submit", "Consume", "Read", "Operate"];
 
 /// On a source that has a client for each right: `U` UNAUTHENTICATED, `D` PERMISSION_DENIED, `o` OK.
-const TABLE: [(&str, &str); 13] = [
+const TABLE: [(&str, &str); 16] = [
     // nobody, unknown token, platform, edge, ingest, Submit, Consume, Read, Operate
     ("segmentsource.ingest.v1.Ingest/SubmitStream", "UUooUoDDD"),
     ("segmentsource.ingest.v1.Ingest/Submit", "UUooUoDDD"),
     ("segmentsource.queue.v1.Queue/Consume", "UUoDUDoDD"),
     ("segmentsource.queue.v1.Queue/Pull", "UUoDUDoDD"),
     ("segmentsource.queue.v1.Queue/Settle", "UUoDUDoDD"),
+    ("segmentsource.directory.v1.Directory/Get", "UUoDUDDoD"),
+    ("segmentsource.directory.v1.Directory/List", "UUoDUDDoD"),
+    ("segmentsource.directory.v1.Directory/Watch", "UUoDUDDoD"),
     ("segmentsource.admin.v1.Admin/ListSources", "UUoDUoooo"),
     ("segmentsource.admin.v1.Admin/ListEvents", "UUoDUDDoD"),
     ("segmentsource.admin.v1.Admin/GetEvent", "UUoDUDDoD"),
@@ -58,10 +62,10 @@ const TABLE: [(&str, &str); 13] = [
 
 /// Calls that are about no source, or name it only by a lease: allowed or not wherever they are.
 const ABOUT_NO_SOURCE: [&str; 5] =
-    ["Settle", "ListSources", "Check", "Watch", "ServerReflectionInfo"];
+    ["/Settle", "/ListSources", "Health/Check", "Health/Watch", "/ServerReflectionInfo"];
 
 /// Calls that a source which is not there does not fail for whoever may know: an outcome says it.
-const ANSWERED_WITHOUT_SOURCE: [&str; 2] = ["SubmitStream", "Submit"];
+const ANSWERED_WITHOUT_SOURCE: [&str; 2] = ["/SubmitStream", "/Submit"];
 
 /// The operator's, which no replica serves.
 const NOT_SERVED: &str = "segmentsource.config.v1.Config/Watch";
@@ -115,7 +119,7 @@ async fn every_call_by_every_identity_on_every_source() {
             }
         }
     }
-    assert_eq!(walked, 9 * 13 * 3);
+    assert_eq!(walked, 9 * 16 * 3);
     let log = guarded.server.log();
     for secret in ["Submit", "Consume", "Read", "Operate", "platform", "everything", "unknown"] {
         assert!(!log.contains(&token(secret)), "the token of {secret} was logged");
@@ -132,15 +136,15 @@ fn identity(name: &str) -> Identity {
 }
 
 fn expected(call: &str, cell: &str, identity: &str, source: &str) -> Code {
-    let method = call.rsplit('/').next().unwrap_or_default();
+    let is_one_of = |calls: &[&str]| calls.iter().any(|one| call.ends_with(one));
     let client = identity.starts_with(char::is_uppercase);
     match cell {
         "U" => Code::Unauthenticated,
         "D" => Code::PermissionDenied,
-        _ if source == "web" || ABOUT_NO_SOURCE.contains(&method) => Code::Ok,
+        _ if source == "web" || is_one_of(&ABOUT_NO_SOURCE) => Code::Ok,
         // Nothing is granted there, and whether it is there is nobody's business.
         _ if client => Code::PermissionDenied,
-        _ if source == "app" || ANSWERED_WITHOUT_SOURCE.contains(&method) => Code::Ok,
+        _ if source == "app" || is_one_of(&ANSWERED_WITHOUT_SOURCE) => Code::Ok,
         _ => Code::NotFound,
     }
 }
@@ -172,6 +176,9 @@ fn request(call: &str, identity: &str, source: &str, event: &str) -> Bytes {
         "edge" => vec![verified(source)],
         _ => vec![submission(source)],
     };
+    if let Some(method) = call.strip_prefix("segmentsource.directory.v1.Directory/") {
+        return directory_request(method, SourceName { namespace, name }).into();
+    }
     let bytes = match call.rsplit('/').next().unwrap_or_default() {
         "SubmitStream" => {
             SubmitStreamRequest { sequence: 1, submissions: submissions() }.encode_to_vec()
@@ -206,18 +213,36 @@ fn request(call: &str, identity: &str, source: &str, event: &str) -> Bytes {
     bytes.into()
 }
 
+fn directory_request(method: &str, source: SourceName) -> Vec<u8> {
+    let (source, kind) = (Some(source), Kind::User.into());
+    match method {
+        "Get" => {
+            let key = Key { kind, id: "nobody".into(), ..Key::default() };
+            GetRequest { source, key: Some(key) }.encode_to_vec()
+        }
+        "List" => ListRequest { source, kind, ..ListRequest::default() }.encode_to_vec(),
+        _ => WatchRequest { source, ..WatchRequest::default() }.encode_to_vec(),
+    }
+}
+
 /// Makes a call with one request and says how it went, by its beginning when it would go on.
 async fn make(channel: Channel, call: &str, request: tonic::Request<Bytes>) -> Result<(), Status> {
     let mut client = Grpc::new(channel);
     soon("the connection", client.ready()).await.expect("the server answers");
     let path: PathAndQuery = format!("/{call}").parse().expect("a path");
     let request = request.map(|message| tokio_stream::iter([message]));
-    let answer = soon(call, client.streaming(request, path, Raw)).await?;
-    if call.ends_with("TailEvents") {
-        // Nothing happens in the log; it was let in.
+    let answer = match soon(call, client.streaming(request, path, Raw)).await {
+        Err(status) if is_of_entry(&status) => return Ok(()),
+        answer => answer?,
+    };
+    if call.ends_with("TailEvents") || call.ends_with("Directory/Watch") {
+        // Nothing happens in the log or the directory; it was let in.
         return Ok(());
     }
-    let first = soon(call, answer.into_inner().message()).await?;
+    let first = match soon(call, answer.into_inner().message()).await {
+        Err(status) if is_of_entry(&status) => return Ok(()),
+        first => first?,
+    };
     if call.ends_with("SubmitStream") {
         let first = SubmitStreamResponse::decode(first.expect("an answer")).expect("a response");
         if let Some(failure) = first.failure {
@@ -226,6 +251,11 @@ async fn make(channel: Channel, call: &str, request: tonic::Request<Bytes>) -> R
         }
     }
     Ok(())
+}
+
+/// Only who may read hears that an entry is not there.
+fn is_of_entry(status: &Status) -> bool {
+    status.get_details_error_info().is_some_and(|info| info.reason == "ENTRY_NOT_FOUND")
 }
 
 /// A batch that is refused on a stream, as if it had been a call.

@@ -81,6 +81,24 @@ fn names_and_addresses_that_are_more_than_that() {
     refuses("networkPolicy: {grpcFrom: [{}]}", "/grpcFrom/0");
     refuses("networkPolicy: {grpcFrom: [{podSelektor: {}}]}", "/grpcFrom/0");
     refuses("networkPolicy: {dnsPorts: []}", "/dnsPorts");
+    refuses("allowDestinations: 10.0.0.0/8", "/allowDestinations");
+    refuses("allowDestinations: [10.0.0.0/8, 10.0.0.0/8]", "/allowDestinations");
+    refuses("allowDestinations: ['https://crm.example']", "/allowDestinations/0");
+    refuses("allowDestinations: ['crm.example:8080']", "/allowDestinations/0");
+    refuses("allowDestinations: ['*']", "/allowDestinations/0");
+    refuses("allowDestinations: ['']", "/allowDestinations/0");
+    refuses("allowDestinations: [\"a\\n- --http=0.0.0.0:1\"]", "/allowDestinations/0");
+    refuses("allowDestinations: ['{{ .Release.Name }}']", "/allowDestinations/0");
+    refuses("destinationCA: {configMap: 'a b'}", "/destinationCA/configMap");
+    refuses("destinationCA: {secret: A}", "/destinationCA/secret");
+    refuses("destinationCA: {key: 'a/b'}", "/destinationCA/key");
+    refuses("destinationCA: {key: ''}", "/destinationCA/key");
+    refuses("destinationCA: {name: a}", "/destinationCA");
+    refuses("networkPolicy: {egress: [{}]}", "/egress/0");
+    refuses("networkPolicy: {egress: [{from: []}]}", "/egress/0");
+    refuses("networkPolicy: {egress: [{ports: [{port: 65536}]}]}", "/egress/0/ports/0/port");
+    refuses("networkPolicy: {egress: [{ports: [{endPort: 90}]}]}", "/egress/0/ports/0");
+    refuses("networkPolicy: {egress: [{to: [{ipBlock: {cidr: x}}]}]}", "/egress/0/to/0");
     refuses("serviceMonitor: {interval: often}", "/serviceMonitor/interval");
     refuses("podLabels: {'a b': c}", "invalid propertyName 'a b'");
     refuses("podLabels: {a: \"b\\nc\"}", "/podLabels/a");
@@ -128,6 +146,7 @@ fn values_that_do_not_go_together() {
         "minReplicas is larger",
     );
     refuses("prometheusRule: {enabled: true}", "serviceMonitor.enabled");
+    refuses("destinationCA: {configMap: a, secret: b}", "leave one of them empty");
     refuses("tls: {certManager: {issuerRef: {name: ca}}}", "tls.certManager.enabled");
     let answer = render_as("1st", "prod", "");
     assert!(answer.err.contains("begins with a letter"), "{}", answer.err);
@@ -149,6 +168,9 @@ fn unusual_values_that_are_right() {
         "podAnnotations: {example.com/a: \"x: {y}\\n- z\"}",
         "tls: {certManager: {enabled: true, issuerRef: {name: ca, kind: ClusterIssuer}}}",
         "serviceAccount: {create: false}",
+        "allowDestinations: [localhost, 127.0.0.1, '::1', 'fd00::/8', 10.0.0.0/8, a-b.c1]",
+        "destinationCA: {secret: company.ca, key: tls.crt}",
+        "networkPolicy: {egress: [{ports: [{port: https}]}, {to: [{ipBlock: {cidr: 10.0.0.0/8}}]}]}",
     ] {
         assert!(documents(values).len() > 10, "{values}");
     }

@@ -170,6 +170,68 @@ fn the_operator_fills_what_pods_wait_for() {
     }
 }
 
+/// The pod that delivers, and only that one, is told what destinations may be, and reaches it.
+#[test]
+fn destinations_are_reached_by_the_pod_that_delivers() {
+    if !available() {
+        return;
+    }
+    let given = "allowDestinations: [10.96.0.0/12, 10.1.2.3, 'fd00::1', crm.prod.svc]\n\
+                 destinationCA: {secret: company, key: ca.pem}\n\
+                 networkPolicy: {egress: [{ports: [{protocol: UDP, port: 1}]}]}";
+    for (mode, delivers) in [("single", "single"), ("distributed", "ingest")] {
+        let documents = documents(&format!("mode: {mode}\n{given}"));
+        for (_, pod) in pods(&documents) {
+            let component = text(&labels(pod)["app.kubernetes.io/component"]);
+            let container = &pod["spec"]["containers"][0];
+            let args = list(&container["args"]).iter().map(text);
+            let told: Vec<&str> = args.filter(|it| it.contains("destination")).collect();
+            let mounted = list(&container["volumeMounts"])
+                .iter()
+                .filter(|it| it["mountPath"] == "/destination-ca")
+                .count();
+            let policy = format!("segment-source-{component}");
+            let policy = find(&documents, "NetworkPolicy", &policy).to_string();
+            let public = policy.contains("0.0.0.0/0");
+            if component != delivers {
+                assert_eq!((told, mounted, public), (vec![], 0, false), "{component}");
+                continue;
+            }
+            let expected = [
+                "--allow-destination=10.96.0.0/12",
+                "--allow-destination=10.1.2.3",
+                "--allow-destination=fd00::1",
+                "--allow-destination=crm.prod.svc",
+                "--destination-ca=/destination-ca/ca.crt",
+            ];
+            assert_eq!((told, mounted, public), (expected.to_vec(), 1, true), "{component}");
+            let volumes = list(&pod["spec"]["volumes"]);
+            let ca = volumes.iter().find(|it| it["name"] == "destination-ca").expect("a volume");
+            assert_eq!(ca["secret"]["secretName"], "company");
+            assert_eq!(ca["secret"]["items"], json!([{"key": "ca.pem", "path": "ca.crt"}]));
+        }
+        let policy = find(&documents, "NetworkPolicy", &format!("segment-source-{delivers}"));
+        let egress = list(&policy["spec"]["egress"]);
+        let [.., public, allowed, asked] = &egress[..] else { panic!("{egress:?}") };
+        assert_eq!(public["ports"], json!([{"protocol": "TCP", "port": 443}]));
+        // The metadata service and the cluster are no public addresses.
+        for block in list(&public["to"]) {
+            let block = &block["ipBlock"];
+            let private: &[&str] = match text(&block["cidr"]) {
+                "0.0.0.0/0" => &["10.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16"],
+                _ => &["fc00::/7", "fe80::/10"],
+            };
+            for one in private {
+                assert!(list(&block["except"]).contains(&json!(one)), "{one}");
+            }
+        }
+        let blocks = ["10.96.0.0/12", "10.1.2.3/32", "fd00::1/128"];
+        let blocks = blocks.map(|cidr| json!({"ipBlock": {"cidr": cidr}}));
+        assert_eq!(*allowed, json!({"to": blocks, "ports": [{"protocol": "TCP"}]}));
+        assert_eq!(*asked, json!({"ports": [{"protocol": "UDP", "port": 1}]}));
+    }
+}
+
 /// `--issue` and the names in cert-manager's certificates say the same.
 #[test]
 fn both_ways_to_certificates_give_the_same_roles() {

@@ -84,17 +84,28 @@ async fn each_mistake_is_found_with_its_field() {
     )
     .await;
     check(
-        json!({"destinations": [{"name": "crm", "http": {"url": "https://example.com"}}]}),
-        "spec.destinations[0]",
-        "http",
+        json!({"destinations": [{"name": "crm", "http": {"url": "https://me@example.com"}}]}),
+        "spec.destinations[0].http.url",
+        "user name",
     )
     .await;
     check(
-        json!({"destinations": [{"name": "people", "directory": {}}]}),
-        "spec.destinations[0]",
-        "directory",
+        json!({"destinations": [{"name": "knock", "knock": {
+            "apiKeySecretRef": {"name": "segment", "key": "signing-secret"},
+            "baseUrl": "https://example.com/v1/"}}]}),
+        "spec.destinations[0].knock.baseUrl",
+        "slash at the end",
     )
     .await;
+    check(
+        mapping(|m| m["destination"] = json!("directory")),
+        "spec.mappings[0].destination",
+        "runs no workflows",
+    )
+    .await;
+    check(json!({"delivery": {"maxAge": "169h"}}), "spec.delivery.maxAge", "168h").await;
+    check(json!({"retention": {"age": "1m"}}), "spec.retention.age", "1h").await;
+    check(json!({"retention": {"size": "1Ki"}}), "spec.retention.size", "1Mi").await;
     check(json!({"idempotency": {"window": "10s"}}), "spec.idempotency.window", "10s").await;
     check(json!({"idempotency": {"window": "31d"}}), "spec.idempotency.window", "not a duration")
         .await;

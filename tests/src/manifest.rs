@@ -45,12 +45,13 @@ pub fn signing_secret() -> Value {
     secret("segment", "signing-secret", SECRET)
 }
 
-/// A mapping that makes a user of every identify.
+/// A mapping that makes an action in the queue of every identify.
 #[must_use]
 pub fn identify_mapping() -> Value {
     json!({
         "name": "people",
         "eventType": "identify",
+        "destination": "default",
         "action": {"usersIdentify": {"id": {"path": "body.userId"}, "name": {"path": "body.traits.name"}}},
     })
 }

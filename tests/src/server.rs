@@ -8,8 +8,8 @@ use std::{
 };
 
 use segment_source_proto::{
-    admin::v1::admin_client::AdminClient, ingest::v1::ingest_client::IngestClient,
-    queue::v1::queue_client::QueueClient,
+    admin::v1::admin_client::AdminClient, directory::v1::directory_client::DirectoryClient,
+    ingest::v1::ingest_client::IngestClient, queue::v1::queue_client::QueueClient,
 };
 use serde_json::Value;
 use tonic::transport::{Channel, Endpoint};
@@ -211,6 +211,11 @@ impl Server {
     /// A client of the Admin service.
     pub async fn admin(&self) -> AdminClient<Channel> {
         AdminClient::new(self.channel().await).max_decoding_message_size(MAX_MESSAGE)
+    }
+
+    /// A client of the Directory service.
+    pub async fn directory(&self) -> DirectoryClient<Channel> {
+        DirectoryClient::new(self.channel().await)
     }
 
     /// A client of the Ingest service.

@@ -24,6 +24,9 @@
 {{- if and .Values.tls.certManager.issuerRef (not .Values.tls.certManager.enabled) -}}
 {{- fail "tls.certManager.issuerRef: it is used only with tls.certManager.enabled; set that as well." -}}
 {{- end -}}
+{{- if and .Values.destinationCA.configMap .Values.destinationCA.secret -}}
+{{- fail "destinationCA: configMap and secret are both set; leave one of them empty." -}}
+{{- end -}}
 {{- if regexMatch "^[0-9]" .Release.Name -}}
 {{- fail (printf "The release is called %s: Services need a name that begins with a letter. Choose another name for the release." .Release.Name) -}}
 {{- end -}}

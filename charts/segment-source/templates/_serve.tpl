@@ -6,6 +6,8 @@ volumes only. Takes root, component, role, tls (name of the Secret with the cert
 {{- $full := include "name.full" .root -}}
 {{- $edge := ne .role "ingest" -}}
 {{- $ingest := ne .role "edge" -}}
+{{- $own := .root.Values.destinationCA -}}
+{{- $ca := and $ingest (or $own.configMap $own.secret) -}}
 serviceAccountName: {{ include "name.account" .root }}
 # They do not call the API server.
 automountServiceAccountToken: false
@@ -33,6 +35,12 @@ containers:
       - {{ printf "--grpc=%s:9090" .root.Values.listen | quote }}
       - --store=/data/store
       - --platform-token=/platform/token
+      {{- range .root.Values.allowDestinations }}
+      - {{ printf "--allow-destination=%s" . | quote }}
+      {{- end }}
+      {{- if $ca }}
+      - --destination-ca=/destination-ca/ca.crt
+      {{- end }}
       {{- else }}
       - --ingest={{ $full }}-grpc.{{ .root.Release.Namespace }}.svc:9090
       {{- end }}
@@ -71,6 +79,9 @@ containers:
       - {name: platform, mountPath: /platform, readOnly: true}
       - {name: data, mountPath: /data}
       {{- end }}
+      {{- if $ca }}
+      - {name: destination-ca, mountPath: /destination-ca, readOnly: true}
+      {{- end }}
 volumes:
   {{- include "pod.volume.tls" (dict "name" .tls) | nindent 2 }}
   # The last good configuration, with secrets: in memory, so that it ends with the pod.
@@ -85,6 +96,19 @@ volumes:
       defaultMode: 288
       items:
         - {key: token, path: token}
+  {{- end }}
+  {{- if $ca }}
+  - name: destination-ca
+    {{- if $own.secret }}
+    secret:
+      secretName: {{ $own.secret }}
+      defaultMode: 288
+    {{- else }}
+    configMap:
+      name: {{ $own.configMap }}
+    {{- end }}
+      items:
+        - {key: {{ $own.key | quote }}, path: ca.crt}
   {{- end }}
 {{- end -}}
 

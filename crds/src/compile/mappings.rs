@@ -9,7 +9,7 @@ use segment_source_core::{
 use segment_source_proto::config::v1::{self as wire, parameter::Source};
 use serde_json::Value;
 
-use super::{Compiler, DEFAULT_DESTINATION, processing::defined};
+use super::{Compiler, processing::defined};
 use crate::{
     Action, Mapping, Nulls, Parameter, SegmentSourceSpec, action::snake_case, schema::child,
 };
@@ -39,7 +39,7 @@ impl Compiler<'_> {
             self.destination_exists(&format!("{field}.destination"), name, spec);
         }
         let (action_type, fields) = self.action(&format!("{field}.action"), &mapping.action, spec);
-        let destination = mapping.destination.as_ref().or(spec.default_destination.as_ref());
+        let destination = self.destination_fits(field, mapping, spec).to_owned();
         let nulls = match mapping.nulls {
             None | Some(Nulls::Omit) => wire::mapping::Nulls::Omit,
             Some(Nulls::Send) => wire::mapping::Nulls::Send,
@@ -48,7 +48,7 @@ impl Compiler<'_> {
             name: mapping.name.clone(),
             event_type: mapping.event_type.clone(),
             when: mapping.when.clone(),
-            destination: destination.map_or(DEFAULT_DESTINATION, String::as_str).to_owned(),
+            destination,
             nulls: nulls.into(),
             disabled: mapping.disabled.unwrap_or(false),
             action_type,

@@ -2,9 +2,11 @@
 //! same input always gives the same output. All mistakes are collected, each with its field.
 
 mod access;
+mod destinations;
 pub(crate) mod duration;
 mod mappings;
 mod processing;
+mod quantity;
 mod redaction;
 #[cfg(test)]
 mod tests;
@@ -13,18 +15,26 @@ mod verification;
 use std::collections::HashMap;
 
 use segment_source_core::{path::Path, source::is_label};
-use segment_source_proto::config::v1 as wire;
+use segment_source_proto::config::v1::{self as wire, destination::Kind};
 
 use crate::{Problem, SecretRef, SegmentSource, manifest::NOT_A_LABEL};
 
 /// The newest feature level of configuration this compiler writes.
-pub const SCHEMA_LEVEL: u32 = 2;
+pub const SCHEMA_LEVEL: u32 = 3;
 
 /// The feature level from which on replicas know `access`.
 const LEVEL_OF_ACCESS: u32 = 2;
 
-/// The queue destination that exists without being defined.
+/// The feature level from which on replicas deliver by themselves: destinations other than queues,
+/// `delivery`, and `age` and `size` of `retention`.
+const LEVEL_OF_DELIVERY: u32 = 3;
+
+/// The queue that exists without being defined. Workflow actions without a destination go there.
 pub const DEFAULT_DESTINATION: &str = "default";
+
+/// The directory that exists without being defined. All other actions without a destination go
+/// there.
+pub const DIRECTORY_DESTINATION: &str = "directory";
 
 /// The value of a key of a Secret in the source's namespace: name, key. `None` while either is
 /// missing.
@@ -35,8 +45,8 @@ pub type LookUp<'a> = dyn Fn(&str, &str) -> Option<Vec<u8>> + 'a;
 pub struct Compiled {
     /// What replicas run on.
     pub source: wire::Source,
-    /// Secrets that are not there yet, or are empty. No mistake of the manifest: the source answers
-    /// 503 where it needs them, until they are there.
+    /// Secrets that are not there yet, or are empty. No mistake of the manifest: until they are
+    /// there, the source answers 503 where it needs them, and the actions of a destination wait.
     pub unresolved: Vec<Problem>,
     /// What works, but is probably not what was meant.
     pub warnings: Vec<Problem>,
@@ -52,7 +62,6 @@ pub fn compile(source: &SegmentSource, secrets: &LookUp<'_>) -> Result<Compiled,
     let name = source.metadata.name.as_deref().unwrap_or_default();
     compiler.label("metadata.namespace", namespace);
     compiler.label("metadata.name", name);
-    compiler.refuse_what_is_not_available(&source.spec);
 
     let verification = compiler.verification(&source.spec);
     let processing = compiler.processing(&source.spec);
@@ -75,8 +84,18 @@ pub fn compile(source: &SegmentSource, secrets: &LookUp<'_>) -> Result<Compiled,
 /// replicas go on serving what they understand, and are asked for nothing that is not theirs.
 #[must_use]
 pub fn schema_level(source: &wire::Source) -> u32 {
-    let access = source.processing.iter().any(|it| !it.access.is_empty());
-    if access { LEVEL_OF_ACCESS } else { 1 }
+    let Some(processing) = &source.processing else { return 1 };
+    let pushes = |it: &wire::Destination| !matches!(it.kind, Some(Kind::Queue(_)));
+    if processing.delivery.is_some()
+        || processing.retention.is_some()
+        || processing.destinations.iter().any(pushes)
+    {
+        LEVEL_OF_DELIVERY
+    } else if processing.access.is_empty() {
+        1
+    } else {
+        LEVEL_OF_ACCESS
+    }
 }
 
 /// What is found on the way through a manifest.

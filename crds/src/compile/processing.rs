@@ -1,11 +1,11 @@
-//! The ingest's part of the configuration: everything but the mappings themselves.
+//! The ingest's part of the configuration: everything but mappings and destinations.
 
 use segment_source_core::{expression::Expression, path::Path};
-use segment_source_proto::config::v1::{self as wire, destination::Kind};
+use segment_source_proto::config::v1 as wire;
 
-use super::{Compiler, DEFAULT_DESTINATION};
+use super::Compiler;
 use crate::{
-    ActionName, Destination, IdempotencyMode, Problem, SegmentSourceSpec, Suspend,
+    ActionName, IdempotencyMode, SegmentSourceSpec, Suspend,
     action::snake_case, pattern::NO_IDENTIFIER, schema::list,
 };
 
@@ -14,19 +14,6 @@ const DENY_UNCOVERED: [ActionName; 3] =
     [ActionName::UsersDelete, ActionName::ObjectsDelete, ActionName::TenantsDelete];
 
 impl Compiler<'_> {
-    pub(super) fn refuse_what_is_not_available(&mut self, spec: &SegmentSourceSpec) {
-        let retention = spec.retention.as_ref();
-        for (field, given) in [
-            ("spec.delivery", spec.delivery.is_some()),
-            ("spec.retention.age", retention.is_some_and(|it| it.age.is_some())),
-            ("spec.retention.size", retention.is_some_and(|it| it.size.is_some())),
-        ] {
-            if given {
-                self.problem(field, "is not available in this version; remove it");
-            }
-        }
-    }
-
     pub(super) fn processing(&mut self, spec: &SegmentSourceSpec) -> wire::Processing {
         let preprocess = self.preprocess(spec);
         let event_type_path = spec.event_type_path.as_deref();
@@ -53,8 +40,8 @@ impl Compiler<'_> {
             deny_uncovered: deny.unwrap_or(&DENY_UNCOVERED).iter().map(wire_name).collect(),
             delivery_suspended: spec.suspend == Some(Suspend::Delivery),
             access: self.access(spec),
-            delivery: None,
-            retention: None,
+            delivery: self.delivery(spec),
+            retention: self.retention(spec),
         }
     }
 
@@ -142,58 +129,29 @@ impl Compiler<'_> {
         wire::Idempotency { enabled, key_path, window_ms }
     }
 
-    fn destinations(&mut self, spec: &SegmentSourceSpec) -> Vec<wire::Destination> {
-        self.unique("spec.destinations", spec.destinations.iter().map(|it| it.name.as_str()));
-        let mut names = Vec::new();
-        for (at, destination) in spec.destinations.iter().enumerate() {
-            self.destination(&format!("spec.destinations[{at}]"), destination);
-            names.push(destination.name.as_str());
-        }
-        if !names.contains(&DEFAULT_DESTINATION) {
-            names.push(DEFAULT_DESTINATION);
-        }
-        if let Some(name) = &spec.default_destination {
-            self.destination_exists("spec.defaultDestination", name, spec);
-        }
-        let queue = |name: &str| wire::Destination {
-            name: name.to_owned(),
-            kind: Some(Kind::Queue(wire::QueueDestination {})),
-        };
-        names.into_iter().map(queue).collect()
+    /// Absent when nothing of it is given, so that replicas of any level can have it.
+    fn delivery(&mut self, spec: &SegmentSourceSpec) -> Option<wire::Delivery> {
+        let given = spec.delivery.as_ref()?;
+        let field = "spec.delivery.maxAge";
+        let max_age_ms = (given.max_age.as_deref())
+            .map(|text| self.duration(field, Some(text), "20h", ["1m", "168h"]));
+        // The schema allows 1 to 1,024.
+        let concurrency = given.concurrency.and_then(|it| u32::try_from(it).ok());
+        (max_age_ms.is_some() || concurrency.is_some())
+            .then_some(wire::Delivery { max_age_ms, concurrency })
     }
 
-    fn destination(&mut self, field: &str, destination: &Destination) {
-        self.label(&format!("{field}.name"), &destination.name);
-        let kinds = [
-            ("queue", destination.queue.is_some()),
-            ("directory", destination.directory.is_some()),
-            ("knock", destination.knock.is_some()),
-            ("http", destination.http.is_some()),
-        ];
-        let given: Vec<&str> = kinds.iter().filter(|kind| kind.1).map(|kind| kind.0).collect();
-        if given.len() != 1 {
-            let found = if given.is_empty() { "none".to_owned() } else { list(&given, "and") };
-            let what = "exactly one of queue, directory, knock and http must be given";
-            self.problem(field, format!("{what}; found {found}"));
-        }
-        for kind in given.into_iter().filter(|kind| *kind != "queue") {
-            let reason = format!("destination kind `{kind}` is not available in this version");
-            self.problems.push(Problem::new(
-                format!("{field}.{kind}"),
-                format!("{reason}; use `queue: {{}}`"),
-            ));
-        }
-    }
-
-    pub(super) fn destination_exists(&mut self, field: &str, name: &str, spec: &SegmentSourceSpec) {
-        let mut names: Vec<&str> = spec.destinations.iter().map(|it| it.name.as_str()).collect();
-        if !names.contains(&DEFAULT_DESTINATION) {
-            names.push(DEFAULT_DESTINATION);
-        }
-        if !names.contains(&name) {
-            let known = list(&names, "and");
-            self.problem(field, format!("no destination is named `{name}`; there are {known}"));
-        }
+    /// Absent when nothing of it is given, as above. What is redacted is told elsewhere.
+    fn retention(&mut self, spec: &SegmentSourceSpec) -> Option<wire::Retention> {
+        let given = spec.retention.as_ref()?;
+        let field = "spec.retention.age";
+        let age_ms = (given.age.as_deref())
+            .map(|text| self.duration(field, Some(text), "720h", ["1h", "87600h"]));
+        let size = given.size.as_deref();
+        let size_bytes =
+            size.map(|text| self.quantity("spec.retention.size", text, ["1Mi", "1Pi"]));
+        (age_ms.is_some() || size_bytes.is_some())
+            .then_some(wire::Retention { age_ms, size_bytes })
     }
 }
 

@@ -1,5 +1,7 @@
 //! Whole manifests to whole configurations, and every mistake with its field and message.
 
+mod destinations;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use segment_source_core::mapping::ActionType;
@@ -25,7 +27,13 @@ fn secrets(name: &str, key: &str) -> Option<Vec<u8>> {
         ("s", "k") => Some(b"first".to_vec()),
         ("s", "next") => Some(b"second".to_vec()),
         ("s", "line") => Some(b"third\n".to_vec()),
-        ("s" | "tokens", "empty") => Some(Vec::new()),
+        ("s" | "tokens" | "knock" | "hook", "empty") => Some(Vec::new()),
+        ("knock", "good") => Some(b" not-a-key\n".to_vec()),
+        ("knock", "two") => Some(b"not-a-key\nnor-this\n".to_vec()),
+        ("knock", "public") => Some(b"pk_not-a-key".to_vec()),
+        ("knock" | "hook", "blank") => Some(b" \n".to_vec()),
+        ("hook", "two") => Some(b"new\nold\n".to_vec()),
+        ("hook", "bytes") => Some(vec![0xff, 0xfe]),
         ("tokens", "good") => Some(b"0123456789abcdef".to_vec()),
         ("tokens", "line") => Some(b" 0123456789abcdef\n".to_vec()),
         ("tokens", "short") => Some(b"guess".to_vec()),
@@ -210,6 +218,8 @@ fn everything_that_can_be_set_arrives() {
             deny_uncovered: vec!["users_identify".to_owned(), "workflows_trigger".to_owned()],
             delivery_suspended: true,
             access: Vec::new(),
+            delivery: None,
+            retention: None,
         }),
     };
     assert_eq!(compiled(spec), Compiled { source: expected, unresolved: vec![], warnings: vec![] });
@@ -359,7 +369,10 @@ fn everything_the_compiler_looks_up_is_a_reference() {
     assert_eq!(named, expected);
 
     let text = format!("{VERIFIED}  access:\n{}{}", client("a", "good"), client("b", "good"));
-    let source = source_of(&text);
+    let destinations = "  destinations: [{name: a, http: {url: 'https://a.example', \
+                        signingSecretRef: {name: hook, key: two}}}, {name: b, knock: \
+                        {apiKeySecretRef: {name: knock, key: good}}}]\n";
+    let source = source_of(&format!("{text}{destinations}"));
     let looked_up = std::cell::RefCell::new(Vec::new());
     let secrets = |name: &str, key: &str| {
         looked_up.borrow_mut().push(SecretRef { name: name.to_owned(), key: key.to_owned() });
@@ -459,7 +472,7 @@ fn names_are_labels_unique_and_refer_to_something() {
             ),
             (
                 "spec.defaultDestination",
-                "no destination is named `nowhere`; there are q, q and default",
+                "no destination is named `nowhere`; there are q, q, default and directory",
             ),
             (
                 "spec.mappings[2].name",
@@ -468,52 +481,24 @@ fn names_are_labels_unique_and_refer_to_something() {
             ("spec.mappings[0].name", crate::manifest::NOT_A_LABEL),
             (
                 "spec.mappings[1].destination",
-                "no destination is named `gone`; there are q, q and default",
+                "no destination is named `gone`; there are q, q, default and directory",
             ),
         ],
     );
 }
 
 #[test]
-fn what_does_not_exist_yet_is_refused() {
+fn a_destination_is_of_exactly_one_kind() {
     check(
-        "  defaultDestination: knock
-  destinations:
-    - {name: knock, knock: {apiKeySecretRef: {name: knock, key: api-key}}}
-    - {name: crm, http: {url: 'https://crm.example'}}
-    - {name: people, directory: {}}
-    - {name: both, queue: {}, directory: {}}
-    - {name: none}
-  delivery: {maxAge: 20h}
-  retention: {age: 720h, size: 10Gi}
-",
+        "  destinations: [{name: both, queue: {}, directory: {}}, {name: none}]\n",
         &[
-            ("spec.delivery", "is not available in this version; remove it"),
-            ("spec.retention.age", "is not available in this version; remove it"),
-            ("spec.retention.size", "is not available in this version; remove it"),
             (
-                "spec.destinations[0].knock",
-                "destination kind `knock` is not available in this version; use `queue: {}`",
-            ),
-            (
-                "spec.destinations[1].http",
-                "destination kind `http` is not available in this version; use `queue: {}`",
-            ),
-            (
-                "spec.destinations[2].directory",
-                "destination kind `directory` is not available in this version; use `queue: {}`",
-            ),
-            (
-                "spec.destinations[3]",
+                "spec.destinations[0]",
                 "exactly one of queue, directory, knock and http must be given; found queue and \
                  directory",
             ),
             (
-                "spec.destinations[3].directory",
-                "destination kind `directory` is not available in this version; use `queue: {}`",
-            ),
-            (
-                "spec.destinations[4]",
+                "spec.destinations[1]",
                 "exactly one of queue, directory, knock and http must be given; found none",
             ),
         ],

@@ -23,13 +23,14 @@ pub struct Destination {
     /// Actions wait until a gRPC client takes them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue: Option<QueueDestination>,
-    /// The built-in directory of users, objects and tenants. Not available in this version.
+    /// The built-in directory of users, objects and tenants, which clients read over gRPC. Workflow
+    /// actions cannot go there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub directory: Option<DirectoryDestination>,
-    /// Knock's HTTP API. Not available in this version.
+    /// Knock's HTTP API.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub knock: Option<KnockDestination>,
-    /// Any HTTP endpoint. Not available in this version.
+    /// Any HTTP endpoint.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http: Option<HttpDestination>,
 }
@@ -46,18 +47,27 @@ pub struct DirectoryDestination {}
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct KnockDestination {
-    /// The secret API key of a Knock environment.
+    /// The secret API key of a Knock environment. Whitespace around it does not count. While the
+    /// Secret is missing, the actions of this destination wait.
     pub api_key_secret_ref: SecretRef,
+    /// Where the API is, for a proxy or a stub: `https://` or `http://`, a host, and perhaps a port
+    /// and a path; no slash at the end, no query. Absent: `https://api.knock.app/v1`.
+    #[schemars(length(min = 1, max = 512), regex(pattern = pattern::BASE_URL))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub base_url: Option<String>,
 }
 
 /// Any HTTP endpoint.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HttpDestination {
-    /// Where requests are posted to.
+    /// Where requests are posted to: `https://` or `http://`, no user name, no fragment. Redirects
+    /// are not followed. Private addresses must be allowed by whoever runs the program
+    /// (`--allow-destination`).
     #[schemars(length(min = 1, max = 2048), regex(pattern = pattern::URL))]
     pub url: String,
-    /// Signs every request.
+    /// Signs every request; several secrets on lines of their own all sign, while they are rotated.
+    /// While the Secret is missing, the actions of this destination wait. Absent: nothing is signed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signing_secret_ref: Option<SecretRef>,
     /// What the endpoint gets.

@@ -26,7 +26,7 @@ pub struct Mapping {
     /// True switches the mapping off.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disabled: Option<bool>,
-    /// A name of `destinations`. Absent: `defaultDestination`.
+    /// A name of `destinations`, or `default` or `directory`. Absent: `defaultDestination`.
     #[schemars(length(min = 1, max = 63), regex(pattern = pattern::LABEL))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub destination: Option<String>,

@@ -96,17 +96,17 @@ pub use verification::{BatchPolicy, Batches, RequireHeader, Verification, Verifi
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("!has(self.defaultDestination) || self.defaultDestination == \
-        'default' || has(self.destinations) && self.destinations.exists(it, it.name == \
-        self.defaultDestination)")
+    validation = Rule::new("!has(self.defaultDestination) || self.defaultDestination in \
+        ['default', 'directory'] || has(self.destinations) && self.destinations.exists(it, it.name \
+        == self.defaultDestination)")
         .message("no destination has the name of defaultDestination; it must be a name of \
-            destinations, or `default`")
+            destinations, `default` or `directory`")
         .field_path(".defaultDestination"),
     validation = Rule::new("!has(self.mappings) || self.mappings.all(one, !has(one.destination) \
-        || one.destination == 'default' || has(self.destinations) && \
+        || one.destination in ['default', 'directory'] || has(self.destinations) && \
         self.destinations.exists(it, it.name == one.destination))")
         .message("a mapping names a destination that does not exist; it must be a name of \
-            destinations, or `default`")
+            destinations, `default` or `directory`")
         .field_path(".mappings")
 )]
 pub struct SegmentSourceSpec {
@@ -132,8 +132,9 @@ pub struct SegmentSourceSpec {
     /// How repeats of an event are found. Absent: by `body.messageId`, for 24 hours.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idempotency: Option<Idempotency>,
-    /// The destination of every mapping that names none. Absent: the queue `default`, which needs
-    /// no definition.
+    /// The destination of every mapping that names none. Absent: the queue `default` for
+    /// `workflowsTrigger` and `workflowsCancel`, the directory `directory` for all other actions.
+    /// These two need no definition; one of the same name takes their place.
     #[schemars(length(min = 1, max = 63), regex(pattern = pattern::LABEL))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default_destination: Option<String>,
@@ -152,7 +153,7 @@ pub struct SegmentSourceSpec {
     #[schemars(length(max = 16))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub access: Vec<Access>,
-    /// How actions are delivered. Not available in this version.
+    /// How actions are delivered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delivery: Option<Delivery>,
     /// What is kept of an event, and for how long.
@@ -231,15 +232,22 @@ pub enum IdempotencyMode {
     Disabled,
 }
 
-/// How actions are delivered.
+/// How actions are delivered to destinations other than queues; the consumers of a queue decide for
+/// themselves.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Delivery {
-    /// How long an action is tried, from its first attempt. A duration such as `20h`.
+    /// How long an action is tried, from its first attempt; then it is a dead letter. The time in
+    /// which its destination is held does not count. A duration from `1m` to `168h`. Absent: `20h`.
+    #[x_kube(
+        validation = Rule::new("duration(self) >= duration('1m') && duration(self) <= \
+            duration('168h')")
+            .message("must be a duration from 1m to 168h")
+    )]
     #[schemars(length(min = 1, max = 32), regex(pattern = pattern::DURATION))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_age: Option<String>,
-    /// How many actions are delivered at the same time.
+    /// How many actions are delivered at the same time, to each destination. Absent: 64.
     #[schemars(range(min = 1, max = 1024))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<i32>,
@@ -249,11 +257,23 @@ pub struct Delivery {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Retention {
-    /// How long events are kept. A duration such as `720h`. Not available in this version.
+    /// How long events are kept, from their acceptance. What is still to be done is kept all the
+    /// same. A duration from `1h` to `87600h`. Absent: `720h`.
+    #[x_kube(
+        validation = Rule::new("duration(self) >= duration('1h') && duration(self) <= \
+            duration('87600h')")
+            .message("must be a duration from 1h to 87600h")
+    )]
     #[schemars(length(min = 1, max = 32), regex(pattern = pattern::DURATION))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub age: Option<String>,
-    /// How much space events may take. A quantity such as `10Gi`. Not available in this version.
+    /// How much space the events of this source may take, about; the oldest are removed first. What
+    /// is still to be done is kept all the same. A quantity from `1Mi` to `1Pi`. Absent: no limit.
+    #[x_kube(
+        validation = Rule::new("quantity(self).compareTo(quantity('1Mi')) >= 0 && \
+            quantity(self).compareTo(quantity('1Pi')) <= 0")
+            .message("must be a quantity from 1Mi to 1Pi")
+    )]
     #[schemars(length(min = 1, max = 32), regex(pattern = pattern::QUANTITY))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<String>,

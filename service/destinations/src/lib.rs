@@ -4,7 +4,7 @@
 mod client;
 pub mod delivery;
 mod destination;
-mod directory;
+pub mod directory;
 mod guard;
 mod http;
 mod knock;

@@ -2,10 +2,11 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use segment_source_destinations::queue::QueueService;
+use segment_source_destinations::{directory::DirectoryService, queue::QueueService};
 use segment_source_ingest::{AdminService, IngestService};
 use segment_source_proto::{
-    DESCRIPTORS, admin::v1::admin_server::AdminServer, ingest::v1::ingest_server::IngestServer,
+    DESCRIPTORS, admin::v1::admin_server::AdminServer,
+    directory::v1::directory_server::DirectoryServer, ingest::v1::ingest_server::IngestServer,
     queue::v1::queue_server::QueueServer,
 };
 use segment_source_rpc::{Access, Caller};
@@ -29,10 +30,11 @@ use super::{
 const GRACE: Duration = Duration::from_secs(3);
 
 /// Names gRPC health is asked for; the empty one means the whole process.
-const HEALTH_NAMES: [&str; 4] = [
+const HEALTH_NAMES: [&str; 5] = [
     "",
     IngestServer::<IngestService>::NAME,
     QueueServer::<QueueService>::NAME,
+    DirectoryServer::<DirectoryService>::NAME,
     AdminServer::<AdminService>::NAME,
 ];
 
@@ -40,6 +42,7 @@ const HEALTH_NAMES: [&str; 4] = [
 pub(crate) struct Services {
     pub(crate) ingest: IngestService,
     pub(crate) queue: QueueService,
+    pub(crate) directory: DirectoryService,
     pub(crate) admin: AdminService,
 }
 
@@ -65,6 +68,7 @@ impl Services {
             .build_v1()?;
         let routes = Routes::new(self.ingest.into_server())
             .add_service(self.queue.into_server())
+            .add_service(self.directory.into_server())
             .add_service(self.admin.into_server())
             .add_service(health)
             .add_service(reflection);

@@ -19,7 +19,9 @@ use std::{
 
 use anyhow::Context;
 use prometheus_client::registry::Registry;
-use segment_source_destinations::{Guard, HttpClient, delivery::Deliverer, queue::QueueService};
+use segment_source_destinations::{
+    Guard, HttpClient, delivery::Deliverer, directory::DirectoryService, queue::QueueService,
+};
 use segment_source_edge::{Edge, Settings};
 use segment_source_ingest::{AdminService, IngestService, Planner};
 use segment_source_rpc::Access;
@@ -234,6 +236,11 @@ impl Parts {
                 store.clone(),
                 live.destinations.clone(),
                 registry,
+                draining.clone(),
+            ),
+            directory: DirectoryService::new(
+                store.clone(),
+                live.destinations.clone(),
                 draining.clone(),
             ),
             admin: AdminService::new(store.clone(), sources.clone(), draining.clone()),

@@ -2,6 +2,7 @@
 //! that do.
 
 mod contract;
+pub mod directory;
 pub mod embedded;
 
 pub use contract::*;

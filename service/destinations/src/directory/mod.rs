@@ -1,13 +1,20 @@
-//! The directory destination.
+//! The directory destination: what data actions made of users, objects, tenants, subscriptions and
+//! audiences. `deliver` carries actions out, with `write` for entries and `end` for what a deletion
+//! ends; `service` reads (`list`, `watch`), and `expand` reads for queues. The rules are
+//! `segment_source_core::directory`'s, and how entries are kept is the store's.
 
-use segment_source_core::source::SourceId;
-use segment_source_store::{Leased, embedded::Store};
+mod deliver;
+mod end;
+mod expand;
+mod list;
+mod present;
+mod problem;
+mod service;
+#[cfg(test)]
+mod tests;
+mod watch;
+mod write;
 
-use crate::delivery::Outcome;
-
-/// Carries out actions of one source, in this order; an outcome for each.
-#[expect(clippy::unused_async, reason = "replaced by the real one")]
-pub(crate) async fn deliver_all(_: &Store, _: &SourceId, leases: &[Leased]) -> Vec<Outcome> {
-    let dead = |_| Outcome::Dead { code: "not_for_directory", message: String::new() };
-    leases.iter().map(dead).collect()
-}
+pub(crate) use deliver::deliver_all;
+pub(crate) use expand::{Message, expand};
+pub use service::DirectoryService;

@@ -13,6 +13,8 @@ use segment_source_rpc::{Caller, Right};
 use segment_source_store::{LeaseToken, Millis, embedded::Store};
 use tonic::{Status, Streaming};
 
+use crate::directory::Message;
+
 use super::{
     MAX_ACTIONS, QueueService, check_consumer,
     delivery::delivery,
@@ -26,6 +28,10 @@ use super::{
 /// At most this many settlements share a write, and this many actions a take.
 const AT_ONCE: usize = 256;
 
+/// As [`AT_ONCE`], where deliveries come with recipients, which are kept in memory until they are
+/// sent.
+const EXPANDED_AT_ONCE: usize = 32;
+
 /// Reads Start and makes the response stream.
 pub(super) async fn open(
     service: QueueService,
@@ -37,7 +43,7 @@ pub(super) async fn open(
     let Some(Incoming::Start(start)) = first.and_then(|request| request.request) else {
         return Err(problem::invalid("start", "the first request of the stream must be Start"));
     };
-    let Start { queue, credits, lease: length, consumer, .. } = start;
+    let Start { queue, credits, lease: length, consumer, expand_recipients: expands } = start;
     let (queue, permit) = service.resolve(&caller, queue)?;
     check_consumer(&consumer)?;
     let credits = usize::try_from(credits).unwrap_or(usize::MAX);
@@ -47,7 +53,8 @@ pub(super) async fn open(
     let open = OpenLeases::new(service.store.clone(), service.metrics.clone());
     let take = Take::new(service, permit, queue, lease(length)?);
     let (requests, outgoing) = (Vec::new(), VecDeque::new());
-    let consumer = Consumer { incoming, ended: false, requests, take, credits, open, outgoing };
+    let ended = false;
+    let consumer = Consumer { incoming, ended, requests, take, expands, credits, open, outgoing };
     Ok(stream::unfold(Some(consumer), |state| async move {
         let mut consumer = state?;
         match consumer.next().await {
@@ -65,6 +72,8 @@ struct Consumer {
     /// Read, and not yet dealt with.
     requests: Vec<ConsumeRequest>,
     take: Take,
+    /// Deliveries come with what the directory knows of their recipients.
+    expands: bool,
     credits: usize,
     open: OpenLeases,
     /// Ready to be sent.
@@ -141,13 +150,18 @@ impl Consumer {
         if self.credits == 0 {
             return Ok(None);
         }
-        let (taken, wake) = self.take.take(self.credits.min(AT_ONCE)).await?;
+        let most = if self.expands { EXPANDED_AT_ONCE } else { AT_ONCE };
+        let (taken, wake) = self.take.take(self.credits.min(most)).await?;
         self.credits -= taken.leases.len();
+        let mut deliveries = Vec::with_capacity(taken.leases.len());
         for leased in taken.leases {
             self.open.add(leased.token, leased.expires);
-            let delivery = delivery(leased, &self.open.metrics);
-            self.outgoing.push_back(Outgoing::Delivery(delivery));
+            deliveries.push(delivery(leased, &self.open.metrics));
         }
+        if self.expands {
+            self.take.expand(&mut deliveries, Message::Each).await?;
+        }
+        self.outgoing.extend(deliveries.into_iter().map(Outgoing::Delivery));
         Ok(Some(wake))
     }
 

@@ -29,6 +29,7 @@ pub(super) fn delivery(leased: Leased, metrics: &Metrics) -> Delivery {
         accepted: Some(timestamp(action.event.millis)),
         payload_json: record.payload.unwrap_or_default(),
         recipients: Vec::new(),
+        recipients_left_out: 0,
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use segment_source_core::source::DestinationId;
-use segment_source_proto::queue::v1::{PullRequest, PullResponse};
+use segment_source_proto::queue::v1::{Delivery, PullRequest, PullResponse};
 use segment_source_rpc::{Caller, Permit};
 use segment_source_store::{Millis, Taken};
 use tokio::{
@@ -15,7 +15,10 @@ use tokio::{
 };
 use tonic::Status;
 
-use crate::Destinations;
+use crate::{
+    Destinations,
+    directory::{Message, expand},
+};
 
 use super::{
     MAX_ACTIONS, QueueService, check_consumer, delivery::delivery, duration, lease, problem,
@@ -49,8 +52,17 @@ pub(super) async fn pull(
     loop {
         let (taken, wake) = source.take(max).await?;
         if !taken.leases.is_empty() || Instant::now() >= deadline {
+            let tokens: Vec<_> = taken.leases.iter().map(|leased| leased.token).collect();
             let leases = taken.leases.into_iter();
-            let deliveries = leases.map(|leased| delivery(leased, &service.metrics)).collect();
+            let mut deliveries: Vec<_> =
+                leases.map(|leased| delivery(leased, &service.metrics)).collect();
+            if request.expand_recipients {
+                if let Err(status) = source.expand(&mut deliveries, Message::All).await {
+                    // Nobody will hear of them.
+                    service.store.release(tokens);
+                    return Err(status);
+                }
+            }
             return Ok(PullResponse { deliveries });
         }
         tokio::select! {
@@ -84,6 +96,15 @@ impl Take {
     ) -> Self {
         let configuration = service.destinations.clone();
         Self { service, permit, queue, lease, configuration }
+    }
+
+    /// Adds to deliveries of this queue what is known of their recipients.
+    pub(super) async fn expand(
+        &self,
+        deliveries: &mut [Delivery],
+        message: Message,
+    ) -> Result<(), Status> {
+        expand(&self.service.store, &self.queue.source, deliveries, message).await
     }
 
     /// Permission to take, which may end while others wait.

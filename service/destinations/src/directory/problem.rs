@@ -1,0 +1,56 @@
+//! The gRPC errors that only directories say; what all services share is in
+//! `segment_source_rpc::problem`.
+
+use segment_source_core::{directory::Damaged, source::SourceId};
+use segment_source_rpc::problem;
+use segment_source_store::StoreError;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+pub(super) use segment_source_rpc::problem::{draining, invalid};
+
+/// NOT_FOUND: there is no such source here.
+pub(super) fn unknown_source(source: &SourceId) -> Status {
+    let message = format!(
+        "there is no source {source} here; check the names, and that the source is loaded \
+         (Admin/ListSources)"
+    );
+    problem::not_found("SOURCE_NOT_FOUND", "SegmentSource", source.as_str(), &message)
+}
+
+/// NOT_FOUND: the directory has no such entry. Does not repeat its name, which is personal data.
+pub(super) fn unknown_entry(source: &SourceId) -> Status {
+    let message = format!(
+        "the directory of {source} has no such entry: no action made it, or it was deleted"
+    );
+    problem::not_found("ENTRY_NOT_FOUND", "DirectoryEntry", source.as_str(), &message)
+}
+
+/// OUT_OF_RANGE: what came after the revision is not known.
+pub(super) fn unknown_revision(asked: u64, newest: u64) -> Status {
+    let message = format!(
+        "after_revision: {asked} is of another life of this directory, whose newest revision is \
+         {newest}; list, and watch from the revision of the list"
+    );
+    let details = ErrorDetails::with_error_info(
+        "REVISION_UNKNOWN",
+        problem::DOMAIN,
+        std::collections::HashMap::new(),
+    );
+    Status::with_error_details(Code::OutOfRange, message, details)
+}
+
+/// UNAVAILABLE: the same call will work again.
+pub(super) fn store(error: &StoreError) -> Status {
+    match error {
+        StoreError::Full { .. } | StoreError::Unavailable(_) => {
+            problem::unavailable(error.code(), error.to_string())
+        }
+        StoreError::Closing => draining(),
+    }
+}
+
+/// INTERNAL: the store has bytes that nobody can read.
+pub(super) fn damaged(error: Damaged) -> Status {
+    problem::internal(&error.to_string())
+}
