@@ -1,5 +1,5 @@
 //! All tests of the whole program. Rings by prefix, quick to slow: tidy, chart, cli, config, edge,
-//! accept, access, queue, directory, crash, image, kube, cluster; `tests/run` runs them in that order and refuses a
+//! accept, access, queue, directory, deliver, crash, image, kube, cluster; `tests/run` runs them in that order and refuses a
 //! test that is in none.
 
 mod accept_captures;
@@ -28,6 +28,9 @@ mod config_operator;
 mod crash_drain;
 mod crash_kill;
 mod crash_power;
+mod deliver_engine;
+mod deliver_http;
+mod deliver_tls;
 mod directory_flow;
 mod directory_read;
 mod edge_bad_input;

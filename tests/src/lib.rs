@@ -27,6 +27,7 @@ pub mod schemas;
 pub mod senders;
 pub mod server;
 pub mod sign;
+pub mod sink;
 pub mod site;
 pub mod sources;
 pub mod tls;

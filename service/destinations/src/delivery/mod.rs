@@ -14,8 +14,6 @@ mod pacer;
 mod policy;
 mod retry_after;
 mod settle;
-#[cfg(test)]
-mod tests;
 mod worker;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
