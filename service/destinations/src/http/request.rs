@@ -152,7 +152,7 @@ mod tests {
         let key = leased("").action.idempotency_key("welcome");
         let expected = format!(
             "{{\"id\":\"{key}\",\"type\":\"users_identify\",\"source\":\"prod/web\",\
-             \"mapping\":\"welcome\",\"event\":{{\"id\":\"019cae057d6c-0000-0101010101010101\",\
+             \"mapping\":\"welcome\",\"event\":{{\"id\":\"019cae0bbaac-0000-0101010101010101\",\
              \"type\":\"identify\",\"timestamp\":\"2026-03-02T10:15:30.220Z\",\
              \"acceptedAt\":\"2026-03-02T10:15:30.220Z\"}},\"data\":{{\"id\": \"u\",  \"n\": 1.50}}}}"
         );

@@ -1,29 +1,30 @@
 //! The worker of one destination: takes what is ready while the destination may be asked, has it
-//! attempted, and decides what becomes of it.
+//! attempted (`start`), and decides what becomes of it (`ended`).
 
-use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
+mod ended;
+mod start;
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use segment_source_core::{event::ActionId, source::DestinationId};
-use segment_source_store::{Hold, HoldLedger, Leased, Millis, Reason, Settlement, StoreError};
+use segment_source_store::{HoldLedger, Leased, Millis, StoreError};
 use tokio::{
     sync::watch,
-    task::{Id, JoinError, JoinSet},
+    task::{Id, JoinSet},
     time::{Instant, sleep_until, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::warn;
 
 use super::{
-    Outcome, Shared,
-    attempt::{self, Ended, Job, Ticket},
-    breaker::{Breaker, Passes, Sign},
-    code,
+    Shared,
+    attempt::{Ended, Ticket},
+    breaker::{Breaker, Passes},
     hold::{self, Refusal},
     metrics::Flags,
-    policy::{self, Next, lot},
     settle::Settling,
 };
-use crate::{Destination, Kind, directory};
+use crate::{Destination, Kind};
 
 /// Longer than any attempt.
 const LEASE: Duration = Duration::from_mins(1);
@@ -37,9 +38,6 @@ const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
 /// Between looks while the store cannot be read.
 const STORE_AGAIN: Duration = Duration::from_secs(1);
-
-/// A turn that comes this soon has come: timers of store and engine are not that exact.
-const SOON: Duration = Duration::from_millis(5);
 
 /// A take of so many bytes was cut short by its size, and there may be more.
 const LARGE: usize = 1 << 20;
@@ -235,190 +233,6 @@ impl Worker {
         }
     }
 
-    /// Starts attempts, each on a task of its own, of those whose turn it is.
-    fn start(&mut self, leases: Vec<Leased>, probe: bool) {
-        let (open, mut batch) = (self.open, Vec::new());
-        for leased in leases {
-            let ticket = Ticket {
-                token: leased.token,
-                action: leased.action,
-                attempt: leased.attempt,
-                first_attempt: leased.first_attempt,
-                probe,
-            };
-            let job = match attempt::job(&self.destination.kind, leased) {
-                Ok(job) => job,
-                Err(outcome) => {
-                    self.spawn(vec![ticket], async move { vec![Ended { ticket, outcome }] });
-                    continue;
-                }
-            };
-            if let Some(delay) = self.wait(ticket.action, &job) {
-                self.shared.metrics.deferred(self.destination.kind.name());
-                self.settling.push(ticket.token, Settlement::Defer { delay });
-                continue;
-            }
-            match job {
-                Job::Store(leased) => batch.push((ticket, leased)),
-                job => self.attempt(ticket, job),
-            }
-        }
-        if !batch.is_empty() {
-            self.store(batch);
-        }
-        if probe && self.open > open {
-            self.breaker.probing();
-        }
-    }
-
-    /// How long an action has to wait for its turn. It is told once and then waits elsewhere.
-    fn wait(&mut self, action: ActionId, job: &Job) -> Option<Duration> {
-        let (now, kind) = (Instant::now(), &self.destination.kind);
-        let paused = attempt::paused_to(&self.shared.pacer, kind, job, now);
-        let turn = match self.turns.remove(&action) {
-            // A turn that was before the end of a pause is none.
-            Some(turn) if turn + SOON >= paused => turn,
-            _ => attempt::turn(&self.shared.pacer, kind, job, now),
-        };
-        let wait = turn.checked_duration_since(now).filter(|wait| *wait > SOON)?;
-        self.turns.insert(action, turn);
-        Some(wait)
-    }
-
-    fn attempt(&mut self, ticket: Ticket, job: Job) {
-        let (shared, destination) = (self.shared.clone(), self.destination.clone());
-        let source = self.id.source.clone();
-        self.spawn(vec![ticket], async move {
-            let began = Instant::now();
-            let outcome = attempt::attempt(&shared, &source, &destination, job).await;
-            shared.metrics.attempted(destination.kind.name(), &outcome, began.elapsed());
-            vec![Ended { ticket, outcome }]
-        });
-    }
-
-    /// All of a take at once.
-    fn store(&mut self, batch: Vec<(Ticket, Leased)>) {
-        let (shared, kind) = (self.shared.clone(), self.destination.kind.name());
-        let source = self.id.source.clone();
-        let (tickets, leases): (Vec<Ticket>, Vec<_>) = batch.into_iter().unzip();
-        self.spawn(tickets.clone(), async move {
-            let began = Instant::now();
-            let outcomes = directory::deliver_all(&shared.store, &source, &leases).await;
-            let took = began.elapsed();
-            let ended = tickets.into_iter().zip(outcomes);
-            let ended = ended.map(|(ticket, outcome)| {
-                shared.metrics.attempted(kind, &outcome, took);
-                Ended { ticket, outcome }
-            });
-            ended.collect()
-        });
-    }
-
-    fn spawn(
-        &mut self,
-        about: Vec<Ticket>,
-        task: impl Future<Output = Vec<Ended>> + Send + 'static,
-    ) {
-        self.open += about.len();
-        self.under_way.insert(self.running.spawn(task).id(), about);
-    }
-
-    /// Attempts have ended: decides what becomes of their actions.
-    async fn ended(&mut self, ended: Result<(Id, Vec<Ended>), JoinError>) {
-        let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
-        let about = self.under_way.remove(&id).unwrap_or_default();
-        self.open -= about.len();
-        let ended = ended.map(|(_, ended)| ended).unwrap_or_else(|error| {
-            error!(destination = %self.id, %error, "an attempt ended badly");
-            let retry = |ticket| {
-                let message = "the attempt ended badly; see the log".to_owned();
-                let outcome = Outcome::Retry { code: code::INTERNAL, message, after: None };
-                Ended { ticket, outcome }
-            };
-            about.into_iter().map(retry).collect()
-        });
-        for Ended { ticket, outcome } in ended {
-            let sign = Sign::of(&outcome, ticket.attempt, ticket.probe);
-            self.breaker.record(sign, ticket.probe, Instant::now(), lot());
-            let settlement = self.settlement(ticket, outcome).await;
-            self.settling.push(ticket.token, settlement);
-            if ticket.probe && sign == Sign::Alive {
-                self.release().await;
-            } else if ticket.probe && sign == Sign::Down {
-                self.refusal.again(Instant::now());
-            }
-        }
-    }
-
-    async fn settlement(&mut self, ticket: Ticket, outcome: Outcome) -> Settlement {
-        match outcome {
-            Outcome::Done { answer } => Settlement::Ack { answer },
-            Outcome::Dead { code, message } => Settlement::Reject { reason: reason(code, message) },
-            Outcome::Refused { message, .. } => {
-                self.refused(ticket.probe, message).await;
-                Settlement::Defer { delay: Duration::ZERO }
-            }
-            Outcome::Retry { code, message, after } => {
-                let now = (self.shared.clock)();
-                let first = ticket.first_attempt.unwrap_or(now);
-                let age = hold::age(&self.ledger, first, now);
-                let max_age = self.destination.delivery.max_age;
-                match policy::next(ticket.attempt, after, age, max_age, lot()) {
-                    Next::Again(delay) => {
-                        Settlement::Retry { delay, reason: reason(code, message) }
-                    }
-                    Next::Over => {
-                        let message = format!(
-                            "not delivered within {} s of its first attempt; the last one: {message}",
-                            max_age.as_secs()
-                        );
-                        Settlement::Reject { reason: reason(code::MAX_AGE, message) }
-                    }
-                }
-            }
-        }
-    }
-
-    /// The destination refuses the credential: nothing is sent until it takes it.
-    async fn refused(&mut self, probe: bool, message: String) {
-        if probe && self.ledger.hold.is_some() {
-            self.refusal.again(Instant::now());
-            return;
-        }
-        if self.ledger.hold.is_some() {
-            return;
-        }
-        error!(
-            destination = %self.id,
-            why = message,
-            "the destination refuses the credential and is held; put another one into its Secret, \
-             or release it once it takes this one"
-        );
-        let since = (self.shared.clock)();
-        let hold = Hold { since, until: None, refused: true, reason: message };
-        if let Err(error) = self.shared.store.hold(&self.id, hold.clone()).await {
-            warn!(destination = %self.id, %error, "cannot write that the destination is held");
-        }
-        self.refusal = Refusal::first(Instant::now());
-        self.ledger.hold = Some(hold);
-    }
-
-    /// The destination has taken the credential.
-    async fn release(&mut self) {
-        if !self.ledger.hold.as_ref().is_some_and(|hold| hold.refused) {
-            return;
-        }
-        match self.shared.store.end_hold(&self.id, true).await {
-            Ok(_) => {
-                info!(destination = %self.id, "the destination takes the credential again");
-                self.ledger.hold = None;
-            }
-            Err(error) => {
-                warn!(destination = %self.id, %error, "cannot write that the hold has ended");
-            }
-        }
-    }
-
     /// Lets what is under way end within the time there is; the rest is given back.
     async fn finish(mut self) {
         let end = Instant::now() + self.shared.grace;
@@ -430,8 +244,4 @@ impl Worker {
         self.shared.store.release(left.map(|ticket| ticket.token).collect());
         self.settling.finish(&self.shared.store).await;
     }
-}
-
-fn reason(code: &str, message: String) -> Reason {
-    Reason { code: code.to_owned(), message }
 }
