@@ -25,7 +25,7 @@ pub(crate) fn spec(destinations: &[(&str, Value)]) -> Value {
             "destination": name,
             "action": {"usersIdentify": {
                 "id": {"path": "body.userId"},
-                "n": {"path": "body.properties.n"},
+                "properties": {"path": "body.properties"},
             }},
         })
     };
