@@ -49,6 +49,7 @@ mod facade;
 mod fault;
 mod group;
 mod holds;
+mod item;
 mod keys;
 mod lanes;
 mod leases;

@@ -8,11 +8,11 @@ use segment_source_core::{event::ActionId, source::SourceHash};
 use super::{
     engine::Engine,
     fault::Fault,
+    item::Item,
     keys::{self, QueueKey, Space},
     lanes::{self, ReadyHead},
     leases::{Lease, Leases, PER_QUEUE},
     numbers::Numbers,
-    records::Item,
     shared::Shared,
     txn::Txn,
 };
