@@ -8,12 +8,13 @@ use segment_source_core::event::{ActionId, EventId};
 
 use super::{
     fault::Fault,
+    item::Item,
     keys::{self, Lane, QueueKey, Space},
     lanes,
     leases::{Lease, Leases},
     numbers::{Numbers, cost},
     plan,
-    records::{ActionRecord, Item, LogRecord, Pair, PlanRecord, RunRecord},
+    records::{ActionRecord, LogRecord, Pair, PlanRecord, RunRecord},
     state::{State, StateRecord},
     txn::Txn,
 };

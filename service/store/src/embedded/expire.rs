@@ -7,11 +7,11 @@ use prost::Message;
 use super::{
     engine::Engine,
     fault::Fault,
+    item::Item,
     keys::{self, Lane, QueueKey, Space},
     lanes::{self, ReadyHead},
     leases::Leases,
     numbers::Numbers,
-    records::Item,
     state::{State, StateRecord},
     txn::Txn,
 };

@@ -4,10 +4,11 @@ use prost::Message;
 
 use super::{
     fault::Fault,
+    item::Item,
     keys::{self, Lane, QueueKey, Space},
     leases::{Lease, Leases},
     numbers::Numbers,
-    records::{Head, Item, Place},
+    records::{Head, Place},
     txn::Txn,
 };
 use crate::contract::Millis;

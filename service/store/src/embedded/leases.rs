@@ -6,8 +6,8 @@ use std::collections::{BTreeSet, HashMap};
 use segment_source_core::event::ActionId;
 
 use super::{
+    item::Item,
     keys::{Lane, QueueKey},
-    records::Item,
 };
 use crate::contract::{LeaseToken, Millis};
 

@@ -18,7 +18,7 @@
 //! **The log.** Event ids are time and sequence and only grow, so a source's log is sorted by
 //! acceptance even if the clock steps back. A cursor per source says how far it is planned. Each
 //! day has keyspaces of its own: for the entries, and for what became of them (plan, actions,
-//! states), so that one read finds an event's whole story, and retention can drop a day at once.
+//! states), so that one read finds an event's whole story, and an empty day can be dropped at once.
 //!
 //! **Lanes.** Actions of one destination and order key stand in a lane, on disk. Only the head of
 //! a lane stands among its queue's *ready* (numbered in the order in which they became so: first
@@ -31,6 +31,15 @@
 //! removed, put back last among the ready, or put among the delayed, and the next of its lane gets
 //! ready. After a crash there are no leases, and every head is where it was; attempts cut short by
 //! a crash are the only ones that are not counted.
+//!
+//! **Again.** A dead action that is revived, and each action of a replay, stands at the end of its
+//! lane with the moment at which it came there; from then on it waits.
+//!
+//! **Removal.** What may go is found by readers, and removed by the writer if nothing began to run
+//! again in between. The bytes of each source's log are counted with the writes that change them.
+//! Days of which everything is removed are dropped.
+//!
+//! **Directories** compare revisions; the index of their changes has one place an entry.
 //!
 //! **Failure.** A failed write leaves nothing half done. The writer answers `Unavailable`, lets go
 //! of the engine, opens it again, and writes again what it recovered before it says anything that
@@ -49,6 +58,7 @@ mod facade;
 mod fault;
 mod group;
 mod holds;
+mod item;
 mod keys;
 mod lanes;
 mod leases;

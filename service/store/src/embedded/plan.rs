@@ -12,10 +12,11 @@ use segment_source_core::{
 use super::{
     engine::Engine,
     fault::Fault,
+    item::Item,
     keys::{self, Lane, QueueKey, Space},
     lanes,
     numbers::Numbers,
-    records::{self, ActionRecord, Item, LogRecord, Pair, PlanRecord, RunRecord},
+    records::{self, ActionRecord, LogRecord, Pair, PlanRecord, RunRecord},
     state::{State, StateRecord},
     txn::Txn,
 };

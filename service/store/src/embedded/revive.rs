@@ -9,11 +9,12 @@ use segment_source_core::{event::ActionId, source::SourceHash};
 use super::{
     engine::Engine,
     fault::Fault,
+    item::Item,
     keys::{self, QueueKey, Space},
     lanes,
     numbers::{Numbers, cost},
     read,
-    records::{ActionRecord, Item, LogRecord},
+    records::{ActionRecord, LogRecord},
     state::{State, StateRecord},
     txn::Txn,
 };

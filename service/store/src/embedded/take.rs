@@ -8,18 +8,19 @@ use segment_source_core::{event::ActionId, source::SourceHash};
 use super::{
     engine::Engine,
     fault::Fault,
+    item::Item,
     keys::{self, QueueKey, Space},
     lanes::{self, ReadyHead},
     leases::{Lease, Leases, PER_QUEUE},
     numbers::Numbers,
-    records::Item,
     shared::Shared,
     txn::Txn,
 };
 use crate::contract::{LeaseToken, Millis};
 
-/// Delayed heads made ready by one take.
-const PROMOTED_AT_ONCE: usize = 1024;
+/// Delayed heads made ready by one take: as many as it wants, within these bounds. The next one
+/// goes on, so that nobody waits for a hundred thousand that are due at once.
+const PROMOTED_AT_ONCE: (usize, usize) = (64, 1024);
 
 /// Records that one take gives, in bytes, unless a single one is larger. All of them are in memory
 /// at once; and with what goes around them they fit into the 4 MiB that gRPC clients take.
@@ -68,7 +69,8 @@ pub(super) fn take(
     let Wanted { queue, max, lease } = wanted;
     if let Some(from) = leases.queue(queue).first_due.filter(|first| *first <= now) {
         let mut txn = Txn::new(engine);
-        let first = lanes::promote(&mut txn, numbers, queue, from, now, PROMOTED_AT_ONCE)?;
+        let limit = max.clamp(PROMOTED_AT_ONCE.0, PROMOTED_AT_ONCE.1);
+        let first = lanes::promote(&mut txn, numbers, queue, from, now, limit)?;
         numbers.save(&mut txn);
         txn.commit(PersistMode::Buffer)?;
         leases.queue(queue).first_due = first;

@@ -49,7 +49,7 @@ pub(super) struct Writer {
 }
 
 enum State {
-    Open(Open),
+    Open(Box<Open>),
     Failed(Failed),
 }
 
@@ -84,7 +84,7 @@ impl Writer {
         commands: mpsc::Receiver<Command>,
         options: Options,
     ) -> Result<Self, Fault> {
-        let state = State::Open(Open::new(engine)?);
+        let state = State::Open(Box::new(Open::new(engine)?));
         Ok(Self { shared, commands, options, free: FreeSpace::default(), state })
     }
 
@@ -170,7 +170,7 @@ impl Writer {
             Ok(open) => {
                 tracing::info!("the store is open again");
                 self.shared.recovered(open.engine.clone());
-                self.state = State::Open(open);
+                self.state = State::Open(Box::new(open));
             }
             Err(why) => {
                 let State::Failed(failed) = &mut self.state else { return };
@@ -196,7 +196,7 @@ impl Writer {
     fn give_leases_back(&mut self) {
         let State::Open(open) = &mut self.state else { return };
         let now = (self.shared.clock)();
-        let Open { engine, numbers, leases, .. } = open;
+        let Open { engine, numbers, leases, .. } = &mut **open;
         let mut given_back = || -> Result<(), Fault> {
             let mut txn = Txn::new(engine);
             while let Some(token) = leases.any() {
@@ -215,7 +215,8 @@ impl Writer {
     fn shut(self) {
         drop(self.commands);
         self.shared.close();
-        let State::Open(Open { engine, .. }) = self.state else { return };
+        let State::Open(open) = self.state else { return };
+        let Open { engine, .. } = *open;
         let last = Arc::downgrade(&engine);
         let begun = Instant::now();
         drop(engine);

@@ -5,12 +5,12 @@ use std::time::Duration;
 use fjall::{Database, KeyspaceCreateOptions, PersistMode};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use segment_source_store::{
-    LogRange, Settled, StoreError,
+    LogRange, Retain, Settled, StoreError,
     embedded::{OpenError, Options, Store},
 };
 
 use crate::harness::{
-    Fixture, LEASE, NewEventExt as _, ack, action, event, new, original, plan, queue, source,
+    DAY, Fixture, LEASE, NewEventExt as _, ack, action, event, new, original, plan, queue, source,
 };
 
 #[tokio::test]
@@ -51,6 +51,41 @@ async fn what_is_no_folder_is_refused_with_its_name() {
     let error = Store::open(file.path(), Options::default(), clock).unwrap_err();
     assert!(matches!(error, OpenError::Io { .. }), "{error}");
     assert!(error.to_string().contains(file.path().to_str().unwrap()), "{error}");
+}
+
+/// Days without entries take no files, and a day that was half removed by a crash goes when the
+/// store is opened.
+#[tokio::test]
+async fn days_of_which_everything_is_removed_are_dropped() {
+    let fixture = Fixture::new();
+    for _ in 0..3 {
+        fixture.planned("u", 0).await;
+        fixture.pass(DAY);
+    }
+    let last = fixture.planned("u", 1).await;
+    let keep = Retain { before: fixture.now(), bytes: None };
+    assert_eq!(fixture.store.retain(&source(), keep).await.unwrap().events, 3);
+    fixture.store.close().await;
+    let dir = fixture.dir.path().to_owned();
+    let days = |make: Option<&str>| {
+        let db = Database::builder(&dir).open().unwrap();
+        if let Some(name) = make {
+            db.keyspace(name, KeyspaceCreateOptions::default).unwrap();
+            db.persist(PersistMode::SyncAll).unwrap();
+        }
+        let names = db.list_keyspace_names();
+        let mut days: Vec<_> = names.into_iter().filter(|name| name.contains("-2")).collect();
+        days.sort();
+        days.into_iter().map(|name| name.to_string()).collect::<Vec<_>>()
+    };
+    let day = last.millis / 86_400_000;
+    let left = [format!("actions-{day}"), format!("log-{day}")];
+    assert_eq!(days(None), left);
+    assert_eq!(days(Some(&format!("actions-{}", day - 1))).len(), 3);
+    let fixture = fixture.crash();
+    assert_eq!(fixture.take_one().await.action.event, last);
+    fixture.store.close().await;
+    assert_eq!(days(None), left);
 }
 
 /// With a reserve between what is free and twice that, the condition of a disk that is nearly full

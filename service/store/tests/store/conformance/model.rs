@@ -7,7 +7,7 @@ use std::{
 
 use proptest::prelude::*;
 use segment_source_core::event::{ActionId, EventId};
-use segment_source_store::{Accepted, Leased, Settled};
+use segment_source_store::{Accepted, Leased, Revival, Settled, Settlement, Unplanned};
 
 use crate::harness::{
     Fixture, HOUR, LEASE, NewEventExt as _, WINDOW, ack, action, event, plan, queue, reject, retry,
@@ -24,6 +24,9 @@ enum Step {
     Ack(usize),
     Reject(usize),
     Retry(usize, u64),
+    Defer(usize, u64),
+    /// Of the dead, the n-th.
+    Revive(usize),
     Release(usize),
     Pass(Duration),
     ClockBack(Duration),
@@ -37,8 +40,10 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (1..4_usize).prop_map(Step::Plan),
         6 => (1..4_usize).prop_map(Step::Take),
         5 => (0..9_usize).prop_map(Step::Ack),
-        1 => (0..9_usize).prop_map(Step::Reject),
+        2 => (0..9_usize).prop_map(Step::Reject),
         2 => (0..9_usize, 0..3_u64).prop_map(|(lease, delay)| Step::Retry(lease, delay)),
+        2 => (0..9_usize, 0..3_u64).prop_map(|(lease, delay)| Step::Defer(lease, delay)),
+        1 => (0..3_usize).prop_map(Step::Revive),
         1 => (0..9_usize).prop_map(Step::Release),
         2 => (1..40_u64).prop_map(|seconds| Step::Pass(Duration::from_secs(seconds))),
         1 => (20..30_u32).prop_map(|hours| Step::Pass(hours * HOUR)),
@@ -57,6 +62,7 @@ struct Model {
     user: HashMap<EventId, u8>,
     leases: Vec<Leased>,
     not_before: HashMap<ActionId, u64>,
+    dead: Vec<ActionId>,
     newest: Option<EventId>,
 }
 
@@ -109,12 +115,31 @@ async fn walk(fixture: Fixture, model: &mut Model, step: Step) -> Fixture {
             model.newest = Some(entry);
         }
         Step::Plan(limit) => {
-            let found = fixture.unplanned(limit).await;
-            let found: Vec<_> = found.into_iter().map(|(id, _)| id).collect();
-            let expected: Vec<_> = model.unplanned.iter().take(limit).map(|(id, _)| *id).collect();
-            assert_eq!(found, expected);
+            let found = fixture.store.unplanned(&source(), limit).await.unwrap();
+            let count = found.len();
+            let mut repeat = None;
+            let mut events = Vec::new();
+            for waiting in found {
+                match waiting {
+                    Unplanned::Event(id, _) => {
+                        events.push(id);
+                        repeat = None;
+                    }
+                    Unplanned::Repeat { entry, original } => {
+                        assert!(model.dead.iter().any(|dead| dead.event == original));
+                        repeat = Some(entry);
+                    }
+                }
+            }
+            let found = events;
+            let expected: Vec<_> = model.unplanned.iter().map(|(id, _)| *id).collect();
+            assert_eq!(found, expected[..found.len()]);
+            assert!(count == limit || found.len() == expected.len());
             let planned = found.iter().map(|id| plan(*id, vec![action("a"), action("b")]));
             fixture.store.plan(&source(), planned.collect()).await.unwrap();
+            if let Some(last) = repeat {
+                fixture.store.pass_over(&source(), last).await.unwrap();
+            }
             for (event, user) in model.unplanned.drain(..found.len()) {
                 let ids = [0, 1].map(|index| ActionId { event, run: 0, index });
                 model.lanes.entry(user).or_default().extend(ids);
@@ -146,16 +171,34 @@ async fn walk(fixture: Fixture, model: &mut Model, step: Step) -> Fixture {
             if let Some(lease) = model.lease(n) {
                 assert_eq!(fixture.settle(&lease, reject()).await, Settled::Done);
                 assert_eq!(model.lane(lease.action).pop_front(), Some(lease.action));
+                model.dead.push(lease.action);
             }
         }
-        Step::Retry(n, delay) => {
+        Step::Retry(n, delay) | Step::Defer(n, delay) => {
             if let Some(lease) = model.lease(n) {
-                let settlement = retry(Duration::from_secs(delay));
+                let delay_by = Duration::from_secs(delay);
+                let settlement = match step {
+                    Step::Retry(..) => retry(delay_by),
+                    _ => Settlement::Defer { delay: delay_by },
+                };
                 assert_eq!(fixture.settle(&lease, settlement).await, Settled::Done);
                 match delay {
                     0 => model.not_before.remove(&lease.action),
                     _ => model.not_before.insert(lease.action, now + delay * 1000),
                 };
+            }
+        }
+        Step::Revive(n) => {
+            let dead = fixture.store.dead(&source(), None, 1000).await.unwrap();
+            let mut found: Vec<_> = dead.into_iter().map(|status| status.id).collect();
+            model.dead.sort();
+            assert_eq!(found, model.dead);
+            if n < found.len() {
+                let action = found.swap_remove(n);
+                model.dead.retain(|dead| *dead != action);
+                let revival = Revival { action, payload: None };
+                assert_eq!(fixture.store.revive(vec![revival]).await.unwrap(), [true]);
+                model.lane(action).push_back(action);
             }
         }
         Step::Release(n) => {

@@ -121,7 +121,7 @@ async fn many_go_in_steps_past_what_stays() {
     let fixture = Fixture::new();
     let batch: Vec<_> = (0..5_000).map(|_| event()).collect();
     let accepted = fixture.store.accept(batch).await.unwrap();
-    let owed = |n: usize| n < 2_500 && n % 2 == 0;
+    let owed = |n: usize| n < 2_500 && n.is_multiple_of(2);
     let planned = accepted
         .into_iter()
         .enumerate()
