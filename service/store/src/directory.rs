@@ -62,7 +62,8 @@ async fn entomb(
 ) -> Result<(bool, Stamp), StoreError> {
     let key = Bytes::from(user.to_bytes());
     loop {
-        let known = read(store, source, &[key.clone()]).await?.pop().unwrap_or_default();
+        let known =
+            read(store, source, std::slice::from_ref(&key)).await?.pop().unwrap_or_default();
         let (revision, mut record) = known.unwrap_or_default();
         let existed = record.exists();
         let stamp = Stamp::deciding(now, record.updated());

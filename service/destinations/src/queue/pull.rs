@@ -56,12 +56,12 @@ pub(super) async fn pull(
             let leases = taken.leases.into_iter();
             let mut deliveries: Vec<_> =
                 leases.map(|leased| delivery(leased, &service.metrics)).collect();
-            if request.expand_recipients {
-                if let Err(status) = source.expand(&mut deliveries, Message::All).await {
-                    // Nobody will hear of them.
-                    service.store.release(tokens);
-                    return Err(status);
-                }
+            if request.expand_recipients
+                && let Err(status) = source.expand(&mut deliveries, Message::All).await
+            {
+                // Nobody will hear of them.
+                service.store.release(tokens);
+                return Err(status);
             }
             return Ok(PullResponse { deliveries });
         }

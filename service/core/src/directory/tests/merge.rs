@@ -160,12 +160,23 @@ proptest! {
         let alone = applied(&[(stamp(0), Write::Set(properties.clone()))]);
         let before = record.properties().to_string();
         let effect = record.set(stamp(0), &properties);
-        if effect.outdated == 0 && !effect.overruled && writes.is_empty() {
-            prop_assert_eq!(record.properties(), alone.properties());
+        if effect.outdated == 0 && !effect.overruled {
+            let known = record.properties();
+            prop_assert!(shows(&known, &alone.properties()), "{} in {}", alone.properties(), known);
         }
         if effect.values > 0 && effect.outdated == effect.values {
             prop_assert_eq!(record.properties().to_string(), before);
         }
+    }
+}
+
+/// Whether every value of `part` shows in `all`.
+fn shows(all: &Value, part: &Value) -> bool {
+    match (all, part) {
+        (Value::Object(all), Value::Object(part)) => {
+            part.iter().all(|(key, part)| all.get(key).is_some_and(|all| shows(all, part)))
+        }
+        (all, part) => all == part,
     }
 }
 
@@ -178,11 +189,12 @@ fn object(json: &str) -> IndexMap<String, Value> {
 
 #[test]
 fn merging_is_by_key_at_every_depth_and_says_what_it_left_out() {
-    let mut record = Record::default();
+    let (mut record, mut newest) = (Record::default(), 0);
     let mut step = |at: u64, json: &str, expected: &str| {
         let effect = record.set(stamp(at), &object(json));
         assert_eq!(record.properties().to_string(), expected, "after {json} at {at}");
-        assert_eq!(record.updated(), Some(stamp(at.max(10))));
+        newest = newest.max(at);
+        assert_eq!(record.updated(), Some(stamp(newest)));
         (effect.values, effect.outdated)
     };
     let first = r#"{"plan":"pro","address":{"zip":"1","city":"Rome"},"tags":[1,2]}"#;
