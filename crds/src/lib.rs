@@ -31,7 +31,8 @@ pub mod status;
 
 pub use action::{Action, ActionName, Parameter};
 pub use compile::{
-    Compiled, DEFAULT_DESTINATION, DIRECTORY_DESTINATION, LookUp, SCHEMA_LEVEL, compile, schema_level,
+    Compiled, DEFAULT_DESTINATION, DIRECTORY_DESTINATION, LookUp, SCHEMA_LEVEL, compile,
+    schema_level,
 };
 pub use crd::{CRD_SCHEMA, SCHEMA_ANNOTATION, crd};
 pub use manifest::{Document, Manifest, Reader, Secret, Subject, SyntaxError};

@@ -37,8 +37,7 @@ pub(crate) const NO_IDENTIFIER: &str = "must be letters, digits and `_`, not sta
                                         digit, as it is read as `preprocess.<name>`";
 pub(crate) const NO_DURATION: &str =
     "is not a duration; write hours, minutes and seconds like `24h` or `1m30s`";
-pub(crate) const NO_QUANTITY: &str =
-    "is not an amount of space; write it like `500Mi` or `10Gi`";
+pub(crate) const NO_QUANTITY: &str = "is not an amount of space; write it like `500Mi` or `10Gi`";
 pub(crate) const NO_HEADER: &str = "is not the name of an HTTP header; use letters, digits and `-`";
 
 const ALL: [(&str, &str); 9] = [

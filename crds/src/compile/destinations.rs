@@ -170,9 +170,7 @@ impl Compiler<'_> {
                           `destination`";
             let (field, because) = match (&mapping.destination, &spec.default_destination) {
                 (Some(_), _) => (format!("{field}.destination"), ""),
-                (None, Some(_)) => {
-                    (format!("{field}.action.{action}"), "spec.defaultDestination ")
-                }
+                (None, Some(_)) => (format!("{field}.action.{action}"), "spec.defaultDestination "),
                 (None, None) => (format!("{field}.action.{action}"), "the default destination "),
             };
             self.problem(field, format!("{because}`{name}` {why}; {advice}"));

@@ -5,8 +5,8 @@ use segment_source_proto::config::v1 as wire;
 
 use super::Compiler;
 use crate::{
-    ActionName, IdempotencyMode, SegmentSourceSpec, Suspend,
-    action::snake_case, pattern::NO_IDENTIFIER, schema::list,
+    ActionName, IdempotencyMode, SegmentSourceSpec, Suspend, action::snake_case,
+    pattern::NO_IDENTIFIER, schema::list,
 };
 
 /// What elements that no signature covers may not cause, unless the manifest says otherwise.
@@ -150,8 +150,7 @@ impl Compiler<'_> {
         let size = given.size.as_deref();
         let size_bytes =
             size.map(|text| self.quantity("spec.retention.size", text, ["1Mi", "1Pi"]));
-        (age_ms.is_some() || size_bytes.is_some())
-            .then_some(wire::Retention { age_ms, size_bytes })
+        (age_ms.is_some() || size_bytes.is_some()).then_some(wire::Retention { age_ms, size_bytes })
     }
 }
 

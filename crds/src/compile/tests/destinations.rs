@@ -71,7 +71,9 @@ fn every_kind_of_destination_arrives() {
 #[test]
 fn secrets_of_destinations_that_are_not_there_are_no_mistake() {
     let knocks = ["gone", "empty", "blank", "two"].map(|key| {
-        format!("    - {{name: k-{key}, knock: {{apiKeySecretRef: {{name: knock, key: {key}}}}}}}\n")
+        format!(
+            "    - {{name: k-{key}, knock: {{apiKeySecretRef: {{name: knock, key: {key}}}}}}}\n"
+        )
     });
     let hooks = ["gone", "empty", "blank", "bytes"].map(|key| {
         format!(
@@ -131,12 +133,7 @@ fn a_public_key_is_told_of() {
 
 /// Where the actions of both mappings go, which destinations there are, and the level.
 #[track_caller]
-fn goes(
-    lines: &str,
-    both: [&str; 2],
-    destinations: &[wire::Destination],
-    level: u32,
-) {
+fn goes(lines: &str, both: [&str; 2], destinations: &[wire::Destination], level: u32) {
     let lines = format!("{lines}  mappings:\n{}{}", deletes("data", ""), triggers("flow", ""));
     let (processing, found) = processing(&lines);
     let to: Vec<&str> = processing.mappings.iter().map(|it| it.destination.as_str()).collect();
@@ -150,7 +147,12 @@ fn actions_without_a_destination_go_where_their_kind_belongs() {
     goes("", ["directory", "default"], &both, 3);
     goes("  defaultDestination: default\n", ["default", "default"], &both[..1], 1);
     let jobs = [queue("jobs"), queue("default")];
-    goes("  defaultDestination: jobs\n  destinations: [{name: jobs, queue: {}}]\n", ["jobs", "jobs"], &jobs, 1);
+    goes(
+        "  defaultDestination: jobs\n  destinations: [{name: jobs, queue: {}}]\n",
+        ["jobs", "jobs"],
+        &jobs,
+        1,
+    );
     // What is defined takes the place of what is built in.
     let own = [queue("directory"), queue("default")];
     goes("  destinations: [{name: directory, queue: {}}]\n", ["directory", "default"], &own, 1);
@@ -304,12 +306,7 @@ fn delivery_and_retention_have_bounds() {
         ("retention", "size", "1023Ki", "`1023Ki` is not from 1Mi to 1Pi"),
         ("retention", "size", "1048575", "`1048575` is not from 1Mi to 1Pi"),
         ("retention", "size", "2Pi", "`2Pi` is not from 1Mi to 1Pi"),
-        (
-            "retention",
-            "size",
-            "999999999999999Pi",
-            "`999999999999999Pi` is not from 1Mi to 1Pi",
-        ),
+        ("retention", "size", "999999999999999Pi", "`999999999999999Pi` is not from 1Mi to 1Pi"),
         ("retention", "size", "10GB", pattern::NO_QUANTITY),
     ] {
         let lines = format!("  {part}: {{{field}: '{value}'}}\n");
