@@ -5,7 +5,7 @@
 use std::{fs, time::Duration};
 
 use segment_source_tests::{
-    admission::examples,
+    admission,
     capture::{capture_spec, captures, expected},
     http::{Connection, Request, call},
     installed::{Mode, Release, shared},
@@ -108,7 +108,7 @@ async fn examples(release: &Release<'_>) {
     for example in tried {
         // Its Secrets have other values here.
         let is_it = |(name, it): &(String, Value)| name == example && it["kind"] != "Secret";
-        let (_, example) = examples().into_iter().find(is_it).expect("a source");
+        let (_, example) = admission::examples().into_iter().find(is_it).expect("a source");
         let name = example["metadata"]["name"].as_str().expect("a name").to_owned();
         release.apply(example).await;
         let get = ["get", "segmentsource", &name, "--output=jsonpath={.metadata.generation}"];
