@@ -1,4 +1,4 @@
-//! Upgraded from a version that knows schema level 1 only, while somebody sends all the time: what
+//! Upgraded from a version that knows schema levels 1 and 2 only, while somebody sends all the time: what
 //! the old pods can do goes on, what they cannot is refused until the new ones are there, and no
 //! event is lost or doubled.
 
@@ -34,12 +34,14 @@ async fn upgraded(mode: Mode) {
     let prober = Prober::start(http.address, &format!("/v1/sources/{}/web", release.namespace));
     prober.more(50).await;
 
-    // Level 2: the old pods that it concerns say no, and only to this one.
+    // Level 3: the old pods that it concerns say no, and only to this one.
     let token = "not-a-real-token-of-the-worker-in-tests";
     release.apply_secret("clients", &[("worker", token)]).await;
     let reference = json!({"name": "clients", "key": "worker"});
     let access = json!([{"name": "worker", "tokenSecretRef": reference, "can": ["Consume"]}]);
-    let spec = json!({"mappings": [welcome_mapping()], "access": access});
+    let spec = json!({
+        "mappings": [welcome_mapping()], "access": access, "retention": {"age": "24h"},
+    });
     release.apply(source("partner", spec)).await;
     let reason = "jsonpath={.status.conditions[?(@.type==\"Programmed\")].reason}=Refused";
     release.until("partner", reason).await;

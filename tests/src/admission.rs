@@ -5,7 +5,7 @@ use std::fs;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::process::root;
+use crate::{chart::parse, process::root};
 
 /// One manifest and the answer.
 #[derive(Clone, Debug, Deserialize)]
@@ -63,7 +63,8 @@ fn merge(target: &mut Value, patch: &Value) {
     }
 }
 
-/// The examples of the documentation: file name without its ending, and the manifest.
+/// The examples of the documentation: file name without its ending, and each manifest in it, in
+/// their order.
 ///
 /// # Panics
 /// When one is not YAML.
@@ -72,10 +73,10 @@ pub fn examples() -> Vec<(String, Value)> {
     let folder = fs::read_dir(root().join("docs/examples")).expect("there are examples");
     let mut examples: Vec<(String, Value)> = folder
         .map(|entry| entry.expect("a folder can be read").path())
-        .map(|path| {
+        .flat_map(|path| {
             let text = fs::read_to_string(&path).expect("an example is text");
             let name = path.file_stem().expect("it has a name").to_string_lossy().into_owned();
-            (name, serde_saphyr::from_str(&text).expect("an example is one YAML document"))
+            parse(&text).into_iter().map(move |manifest| (name.clone(), manifest))
         })
         .collect();
     examples.sort_by(|left, right| left.0.cmp(&right.0));

@@ -57,7 +57,7 @@ pub struct Release<'a> {
     pub namespace: String,
 }
 
-/// The archive of an image: `current`, or `older` (schema level 1). Built when its sources have
+/// The archive of an image: `current`, or `older` (schema level 2). Built when its sources have
 /// changed, which takes minutes; `tests/run cluster` does that before.
 ///
 /// # Panics

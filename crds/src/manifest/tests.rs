@@ -169,7 +169,8 @@ fn texts_that_do_not_match_are_explained() {
         &[
             (
                 "spec.destinations[0].http.url",
-                "must begin with `http://` or `https://` and have no spaces",
+                "is no URL that can be posted to; write `https://` or `http://`, a host and a \
+                 path, without spaces, user name and `#`",
             ),
             ("spec.mappings[0].name", super::NOT_A_LABEL),
             (
