@@ -142,11 +142,11 @@ fn end_lost_leases(
 ) -> Result<(), Fault> {
     let Open { numbers, leases, .. } = open;
     for token in shared.take_released() {
-        let lease = settle::lose(txn, numbers, leases, token, Lost::ConsumerGone);
+        let lease = settle::lose(txn, numbers, leases, now, token, Lost::ConsumerGone)?;
         lease.into_iter().for_each(|lease| news.ended(lease));
     }
     while let Some(token) = leases.expired(now) {
-        let lease = settle::lose(txn, numbers, leases, token, Lost::TimeIsUp);
+        let lease = settle::lose(txn, numbers, leases, now, token, Lost::TimeIsUp)?;
         lease.into_iter().for_each(|lease| news.ended(lease));
     }
     Ok(())

@@ -21,10 +21,9 @@ pub(super) fn append(
     item: Item,
 ) -> Result<(), Fault> {
     let seq = numbers.place();
-    let item = item.to_bytes();
-    txn.put(Space::Lanes, &keys::in_lane(queue, lane, seq), item.clone());
+    txn.put(Space::Lanes, &keys::in_lane(queue, lane, seq), item.to_bytes());
     if txn.get(Space::Places, &keys::place(queue, lane))?.is_none() {
-        put(txn, numbers, queue, None, &head(lane, seq, item, 0));
+        put(txn, numbers, queue, None, &head(lane, seq, item));
     }
     Ok(())
 }
@@ -41,7 +40,7 @@ pub(super) fn remove_head(
     txn.remove(Space::Ready, &keys::ready(queue, lease.ready));
     match txn.next(Space::Lanes, &key, &keys::in_lane(queue, lane, u64::MAX))? {
         Some((key, item)) => {
-            let head = head(lane, keys::number(&key, 24), item.to_vec(), 0);
+            let head = head(lane, keys::number(&key, 24), Item::from_bytes(&item)?);
             put(txn, numbers, queue, None, &head);
         }
         None => txn.remove(Space::Places, &keys::place(queue, lane)),
@@ -49,16 +48,18 @@ pub(super) fn remove_head(
     Ok(())
 }
 
-/// Puts a leased head back: last among the ready, or among the delayed.
+/// Puts a leased head back: last among the ready, or among the delayed. `tried`: its attempts until
+/// now, and when the first of them began.
 pub(super) fn return_head(
     txn: &mut Txn<'_>,
     numbers: &mut Numbers,
     lease: &Lease,
     due: Option<Millis>,
+    (attempts, first_attempt): (u32, Option<Millis>),
 ) {
     txn.remove(Space::Ready, &keys::ready(lease.queue, lease.ready));
-    let item = Item { action: lease.action, size: lease.size }.to_bytes();
-    put(txn, numbers, lease.queue, due, &head(lease.lane, lease.seq, item, lease.attempt));
+    let head = Head { attempts, first_attempt, ..head(lease.lane, lease.seq, lease.item) };
+    put(txn, numbers, lease.queue, due, &head);
 }
 
 /// Makes delayed heads ready whose time has come, at most `limit`. `from` is not after the first
@@ -84,8 +85,10 @@ pub(super) fn promote(
     Ok(None)
 }
 
-fn head(lane: Lane, seq: u64, item: Vec<u8>, attempts: u32) -> Head {
-    Head { lane: u64::from_be_bytes(lane), seq, item, attempts }
+/// One that was not attempted since it came into its lane.
+fn head(lane: Lane, seq: u64, item: Item) -> Head {
+    let lane = u64::from_be_bytes(lane);
+    Head { lane, seq, item: item.to_bytes(), attempts: item.attempts(), first_attempt: None }
 }
 
 fn put(
@@ -113,6 +116,7 @@ pub(super) struct ReadyHead {
     pub(super) seq: u64,
     pub(super) item: Item,
     pub(super) attempts: u32,
+    pub(super) first_attempt: Option<Millis>,
 }
 
 impl ReadyHead {
@@ -124,6 +128,7 @@ impl ReadyHead {
             seq: head.seq,
             item: Item::from_bytes(&head.item)?,
             attempts: head.attempts,
+            first_attempt: head.first_attempt,
         })
     }
 }

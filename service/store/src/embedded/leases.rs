@@ -5,7 +5,10 @@ use std::collections::{BTreeSet, HashMap};
 
 use segment_source_core::event::ActionId;
 
-use super::keys::{Lane, QueueKey};
+use super::{
+    keys::{Lane, QueueKey},
+    records::Item,
+};
 use crate::contract::{LeaseToken, Millis};
 
 /// Open leases a queue may have; a consumer that wants more waits.
@@ -21,10 +24,11 @@ pub(super) struct Lease {
     /// Its place among the ready.
     pub(super) ready: u64,
     pub(super) action: ActionId,
-    /// Bytes of its record.
-    pub(super) size: u32,
+    pub(super) item: Item,
     /// This one included.
     pub(super) attempt: u32,
+    pub(super) first_attempt: Option<Millis>,
+    pub(super) started: Millis,
     pub(super) expires: Millis,
 }
 

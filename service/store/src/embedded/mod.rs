@@ -55,6 +55,7 @@ mod records;
 mod settle;
 mod shared;
 mod space;
+mod state;
 mod take;
 mod txn;
 mod writer;
@@ -481,12 +482,12 @@ impl std::fmt::Debug for Store {
 
 /// Reads what a lease is for.
 fn leased(engine: &Engine, taking: Taking) -> Result<Leased, Fault> {
-    let Taking { token, expires, attempt, action } = taking;
+    let Taking { token, expires, attempt, first_attempt, action } = taking;
     let stored = match engine.day(action.event.millis) {
         Some(day) => day.actions.get(keys::action(action))?,
         None => None,
     };
     let stored = stored.ok_or(Fault::damaged("an action"))?;
     let record = ActionRecord::decode(&*stored)?.into();
-    Ok(Leased { token, expires, attempt, first_attempt: None, action, record })
+    Ok(Leased { token, expires, attempt, first_attempt, action, record })
 }

@@ -13,7 +13,8 @@ use super::{
     keys::{self, Lane, QueueKey, Space},
     lanes,
     numbers::Numbers,
-    records::{self, ActionRecord, Item, LogRecord, Pair, PlanRecord, State, StateRecord},
+    records::{self, ActionRecord, Item, LogRecord, Pair, PlanRecord},
+    state::{State, StateRecord},
     txn::Txn,
 };
 use crate::contract::{PlannedEvent, Reason};
@@ -82,7 +83,7 @@ impl Prepared {
         let mut queues = Vec::new();
         for PreparedAction { id, record, to } in self.actions {
             let size = u32::try_from(record.len()).unwrap_or(u32::MAX);
-            let item = Item { action: id, size };
+            let item = Item { action: id, size, again: None };
             txn.add(day.actions.clone(), &keys::action(id), record);
             match to {
                 Ok((queue, lane)) => {
@@ -90,7 +91,7 @@ impl Prepared {
                     queues.push(queue);
                 }
                 Err(reason) => {
-                    let state = StateRecord::new(State::Failed, 0, Some(reason));
+                    let state = StateRecord::new(State::Failed, Some(reason));
                     txn.set_state(id, state.encode_to_vec());
                     txn.put(Space::Dead, &keys::dead(id), Vec::new());
                 }

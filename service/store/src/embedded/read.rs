@@ -16,8 +16,9 @@ use super::{
     fault::Fault,
     keys::{self, Space},
     plan,
-    records::{self, ActionRecord, LogRecord, PlanRecord, SourceRecord, StateRecord},
+    records::{self, ActionRecord, LogRecord, PlanRecord, SourceRecord},
     shared::Shared,
+    state::StateRecord,
 };
 use crate::contract::{ActionState, ActionStatus, LogEntry, LogRange, Millis};
 
@@ -218,8 +219,7 @@ fn compose(
             }
             _ => {
                 let Some(action) = actions.last_mut() else { continue };
-                let state = StateRecord::decode(&*value)?;
-                (action.state, action.attempts, action.reason) = state.contract(now);
+                StateRecord::decode(&*value)?.tell(action, now);
             }
         }
     }

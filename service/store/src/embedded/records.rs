@@ -6,7 +6,7 @@ use prost::Message;
 use segment_source_core::event::{ActionId, Event, EventId, Verdict, Verification};
 
 use super::fault::Fault;
-use crate::contract::{Action, ActionState, Millis, Planned, Reason, Receipt};
+use crate::contract::{Action, Millis, Planned, Reason, Receipt};
 
 /// A claimed key or receipt: `[expires 8][event 16][receipt 16]`. No message, because there are
 /// more of these than of anything else and compaction reads all of them.
@@ -100,6 +100,9 @@ pub(super) struct LogRecord {
     /// Set for a duplicate: the event it repeats, 16 bytes.
     #[prost(bytes = "vec", optional, tag = "11")]
     pub(super) duplicate_of: Option<Vec<u8>>,
+    /// Its content was removed on purpose; nothing is made of it any more.
+    #[prost(bool, tag = "12")]
+    pub(super) erased: bool,
 }
 
 #[derive(Clone, PartialEq, Eq, Message)]
@@ -128,30 +131,6 @@ pub(super) struct ActionRecord {
     pub(super) payload: Option<Bytes>,
 }
 
-/// Exists once something happened to the action; until then it is pending, without attempts.
-#[derive(Clone, PartialEq, Eq, Message)]
-pub(super) struct StateRecord {
-    #[prost(enumeration = "State", tag = "1")]
-    pub(super) state: i32,
-    /// Leases that ended.
-    #[prost(uint32, tag = "2")]
-    pub(super) attempts: u32,
-    #[prost(uint64, optional, tag = "3")]
-    pub(super) not_before: Option<Millis>,
-    /// Code and message.
-    #[prost(message, optional, tag = "4")]
-    pub(super) reason: Option<Pair>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
-#[repr(i32)]
-pub(super) enum State {
-    Pending = 0,
-    Delivered = 1,
-    Failed = 2,
-    Dead = 3,
-}
-
 /// The head of a lane, among the ready or the delayed.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub(super) struct Head {
@@ -167,6 +146,9 @@ pub(super) struct Head {
     /// Leases of it that ended.
     #[prost(uint32, tag = "4")]
     pub(super) attempts: u32,
+    /// When the first of them began, since it was planned or revived.
+    #[prost(uint64, optional, tag = "5")]
+    pub(super) first_attempt: Option<Millis>,
 }
 
 /// Where a lane's head stands.
@@ -209,6 +191,7 @@ impl LogRecord {
             headers: event.headers.into_iter().map(Pair::from).collect(),
             body: event.body,
             duplicate_of: None,
+            erased: false,
         }
     }
 
@@ -228,25 +211,6 @@ impl LogRecord {
             headers: self.headers.into_iter().map(<(String, String)>::from).collect(),
             body: self.body,
         })
-    }
-}
-
-impl StateRecord {
-    pub(super) fn new(state: State, attempts: u32, reason: Option<Reason>) -> Self {
-        Self { state: state.into(), attempts, not_before: None, reason: reason.map(Pair::from) }
-    }
-
-    /// `not_before` counts only as long as it lies ahead.
-    pub(super) fn contract(self, now: Millis) -> (ActionState, u32, Option<Reason>) {
-        let state = match self.state() {
-            State::Pending => {
-                ActionState::Pending { not_before: self.not_before.filter(|due| *due > now) }
-            }
-            State::Delivered => ActionState::Delivered,
-            State::Failed => ActionState::Failed,
-            State::Dead => ActionState::Dead,
-        };
-        (state, self.attempts, self.reason.map(Reason::from))
     }
 }
 
@@ -299,25 +263,51 @@ pub(super) fn event_id(bytes: &[u8]) -> Result<EventId, Fault> {
     Ok(EventId::from_bytes(bytes))
 }
 
-/// An action in a lane.
+/// An action in a lane: `[action 20][size 4]`, followed by `[attempts 4][since 8]` when it came
+/// there later than its event came into the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Item {
     /// Which one.
     pub(super) action: ActionId,
     /// Bytes of its record.
     pub(super) size: u32,
+    /// How it came there again: leases of it that had ended by then, and when that was.
+    pub(super) again: Option<(u32, Millis)>,
 }
 
 impl Item {
     pub(super) fn to_bytes(self) -> Vec<u8> {
-        [self.action.to_bytes().as_slice(), &self.size.to_be_bytes()].concat()
+        let mut bytes = [self.action.to_bytes().as_slice(), &self.size.to_be_bytes()].concat();
+        if let Some((attempts, since)) = self.again {
+            bytes.extend(attempts.to_be_bytes());
+            bytes.extend(since.to_be_bytes());
+        }
+        bytes
     }
 
     pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, Fault> {
         let damaged = || Fault::damaged("a place in a lane");
-        let (action, size) = bytes.split_first_chunk().ok_or_else(damaged)?;
-        let size = size.try_into().map_err(|_| damaged())?;
-        Ok(Self { action: ActionId::from_bytes(*action), size: u32::from_be_bytes(size) })
+        let (action, rest) = bytes.split_first_chunk().ok_or_else(damaged)?;
+        let (size, rest) = rest.split_first_chunk().ok_or_else(damaged)?;
+        let again = match rest.split_first_chunk() {
+            None if rest.is_empty() => None,
+            Some((attempts, since)) if since.len() == 8 => {
+                Some((u32::from_be_bytes(*attempts), super::keys::number(since, 0)))
+            }
+            _ => return Err(damaged()),
+        };
+        let action = ActionId::from_bytes(*action);
+        Ok(Self { action, size: u32::from_be_bytes(*size), again })
+    }
+
+    /// Since when it waits.
+    pub(super) fn since(&self) -> Millis {
+        self.again.map_or(self.action.event.millis, |(_, since)| since)
+    }
+
+    /// Leases of it that had ended when it came into its lane.
+    pub(super) fn attempts(&self) -> u32 {
+        self.again.map_or(0, |(attempts, _)| attempts)
     }
 }
 
@@ -347,8 +337,8 @@ fn verdict(number: u32) -> Result<Verdict, Fault> {
 #[cfg(test)]
 mod tests {
     use super::{
-        Claim, Event, EventId, LogRecord, Message as _, Receipt, Verdict, Verification, verdict,
-        verdict_number,
+        ActionId, Claim, Event, EventId, Item, LogRecord, Message as _, Receipt, Verdict,
+        Verification, verdict, verdict_number,
     };
 
     fn event() -> Event {
@@ -378,6 +368,16 @@ mod tests {
         let claim =
             Claim { expires: 5, event: EventId::from_bytes([1; 16]), receipt: Receipt([2; 16]) };
         assert_eq!(Claim::from_bytes(&claim.to_bytes()).unwrap(), claim);
+    }
+
+    #[test]
+    fn a_place_in_a_lane_survives_the_disk() {
+        let action = ActionId { event: EventId::from_bytes([1; 16]), run: 2, index: 3 };
+        for again in [None, Some((4, 5))] {
+            let item = Item { action, size: 6, again };
+            assert_eq!(Item::from_bytes(&item.to_bytes()).unwrap(), item);
+            assert!(Item::from_bytes(&item.to_bytes()[1..]).is_err());
+        }
     }
 
     #[test]

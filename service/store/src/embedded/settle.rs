@@ -1,5 +1,7 @@
 //! Ends of leases: by settlement, by time, by a consumer that went away.
 
+use std::time::Duration;
+
 use prost::Message;
 
 use super::{
@@ -8,7 +10,7 @@ use super::{
     lanes,
     leases::{Lease, Leases},
     numbers::Numbers,
-    records::{State, StateRecord},
+    state::{State, StateRecord},
     txn::Txn,
 };
 use crate::contract::{LeaseToken, Millis, Reason, Settled, Settlement};
@@ -30,27 +32,38 @@ pub(super) fn settle(
     let Some(lease) = leases.end(token) else { return Ok((Settled::LeaseLost, None)) };
     match settlement {
         Settlement::Retry { delay, reason } => {
-            let due = (!delay.is_zero()).then(|| after(now, delay));
-            if let Some(due) = due {
-                let first_due = &mut leases.queue(lease.queue).first_due;
-                *first_due = Some(first_due.map_or(due, |first| first.min(due)));
-            }
-            give_back(txn, numbers, &lease, due, reason);
+            let due = due(leases, &lease, now, delay);
+            give_back(txn, numbers, &lease, now, due, Some(reason))?;
+        }
+        Settlement::Defer { delay } => {
+            let due = due(leases, &lease, now, delay);
+            give_back(txn, numbers, &lease, now, due, None)?;
         }
         Settlement::Reject { reason } => {
-            let state = StateRecord::new(State::Dead, lease.attempt, Some(reason));
+            let mut state = attempted(txn, &lease, now, State::Dead, Some(reason))?;
+            state.not_before = None;
             txn.set_state(lease.action, state.encode_to_vec());
             txn.put(Space::Dead, &keys::dead(lease.action), Vec::new());
             lanes::remove_head(txn, numbers, &lease)?;
         }
-        Settlement::Ack { .. } | Settlement::Defer { .. } | Settlement::Extend(_) => {
-            let reason = last_reason(txn, &lease)?;
-            let state = StateRecord::new(State::Delivered, lease.attempt, reason);
+        Settlement::Ack { answer } => {
+            let mut state = attempted(txn, &lease, now, State::Delivered, None)?;
+            state.not_before = None;
+            state.answered(answer);
             txn.set_state(lease.action, state.encode_to_vec());
             lanes::remove_head(txn, numbers, &lease)?;
         }
+        Settlement::Extend(_) => {}
     }
     Ok((Settled::Done, Some(lease)))
+}
+
+/// When a head that is put back is due; `None`: at once.
+fn due(leases: &mut Leases, lease: &Lease, now: Millis, delay: Duration) -> Option<Millis> {
+    let due = (!delay.is_zero()).then(|| after(now, delay))?;
+    let first_due = &mut leases.queue(lease.queue).first_due;
+    *first_due = Some(first_due.map_or(due, |first| first.min(due)));
+    Some(due)
 }
 
 /// Why a lease ended without a settlement.
@@ -77,38 +90,61 @@ pub(super) fn lose(
     txn: &mut Txn<'_>,
     numbers: &mut Numbers,
     leases: &mut Leases,
+    now: Millis,
     token: LeaseToken,
     lost: Lost,
-) -> Option<Lease> {
-    let lease = leases.end(token)?;
-    give_back(txn, numbers, &lease, None, lost.reason());
-    Some(lease)
+) -> Result<Option<Lease>, Fault> {
+    let Some(lease) = leases.end(token) else { return Ok(None) };
+    give_back(txn, numbers, &lease, now, None, Some(lost.reason()))?;
+    Ok(Some(lease))
 }
 
+/// With a failure, the attempt counts.
 fn give_back(
     txn: &mut Txn<'_>,
     numbers: &mut Numbers,
     lease: &Lease,
+    now: Millis,
     due: Option<Millis>,
-    reason: Reason,
-) {
-    let mut state = StateRecord::new(State::Pending, lease.attempt, Some(reason));
+    failure: Option<Reason>,
+) -> Result<(), Fault> {
+    let mut tried = (lease.attempt, lease.first_attempt.or(Some(lease.started)));
+    let mut state = match failure {
+        Some(reason) => attempted(txn, lease, now, State::Pending, Some(reason))?,
+        None => {
+            tried = (lease.attempt - 1, lease.first_attempt);
+            before(txn, lease)?
+        }
+    };
     state.not_before = due;
     txn.set_state(lease.action, state.encode_to_vec());
-    lanes::return_head(txn, numbers, lease, due);
+    lanes::return_head(txn, numbers, lease, due, tried);
+    Ok(())
 }
 
-/// The reason of the attempt before this one, kept to be seen after a success.
-fn last_reason(txn: &Txn<'_>, lease: &Lease) -> Result<Option<Reason>, Fault> {
+/// The action's state after the attempt of this lease.
+fn attempted(
+    txn: &Txn<'_>,
+    lease: &Lease,
+    now: Millis,
+    state: State,
+    failure: Option<Reason>,
+) -> Result<StateRecord, Fault> {
+    let mut record = before(txn, lease)?;
+    record.state = state.into();
+    record.attempts = lease.attempt;
+    record.attempted(lease.started, now, failure);
+    Ok(record)
+}
+
+/// The action's state before this lease. That of one never attempted is not worth a look.
+fn before(txn: &Txn<'_>, lease: &Lease) -> Result<StateRecord, Fault> {
     if lease.attempt == 1 {
-        return Ok(None);
+        return Ok(StateRecord::default());
     }
-    match txn.state(lease.action)? {
-        Some(state) => Ok(StateRecord::decode(&*state)?.reason.map(Reason::from)),
-        None => Ok(None),
-    }
+    StateRecord::read(txn.state(lease.action)?.as_deref())
 }
 
-fn after(now: Millis, delay: std::time::Duration) -> Millis {
+fn after(now: Millis, delay: Duration) -> Millis {
     now.saturating_add(u64::try_from(delay.as_millis()).unwrap_or(Millis::MAX))
 }

@@ -31,6 +31,7 @@ pub(super) struct Taking {
     pub(super) token: LeaseToken,
     pub(super) expires: Millis,
     pub(super) attempt: u32,
+    pub(super) first_attempt: Option<Millis>,
     pub(super) action: ActionId,
 }
 
@@ -81,8 +82,9 @@ pub(super) fn take(
     let mut bytes = 0_usize;
     for stored in engine.space(Space::Ready).range(range).take(max) {
         let (key, value) = stored.into_inner()?;
-        let ReadyHead { ready, lane, seq, item, attempts } = ReadyHead::decode(&key, &value)?;
-        let Item { action, size } = item;
+        let ReadyHead { ready, lane, seq, item, attempts, first_attempt } =
+            ReadyHead::decode(&key, &value)?;
+        let Item { action, size, .. } = item;
         bytes = bytes.saturating_add(usize::try_from(size).unwrap_or(usize::MAX));
         if bytes > TAKEN_BYTES && !taken.is_empty() {
             break;
@@ -90,10 +92,22 @@ pub(super) fn take(
         let token = new_token(action.event.source)?;
         let attempt = attempts.saturating_add(1);
         let expires = now.saturating_add(u64::try_from(lease.as_millis()).unwrap_or(Millis::MAX));
-        let lease = Lease { queue, lane, seq, ready, action, size, attempt, expires };
+        let started = now;
+        let lease = Lease {
+            queue,
+            lane,
+            seq,
+            ready,
+            action,
+            item,
+            attempt,
+            first_attempt,
+            started,
+            expires,
+        };
         leases.begin(token, lease);
         leases.queue(queue).up_to = ready;
-        taken.push(Taking { token, expires, attempt, action });
+        taken.push(Taking { token, expires, attempt, first_attempt, action });
     }
     Ok((taken, next_due))
 }

@@ -191,12 +191,18 @@ impl Writer {
     /// So that the attempts count.
     fn give_leases_back(&mut self) {
         let State::Open(open) = &mut self.state else { return };
-        let mut txn = Txn::new(&open.engine);
-        while let Some(token) = open.leases.any() {
-            settle::lose(&mut txn, &mut open.numbers, &mut open.leases, token, Lost::Closing);
-        }
-        open.numbers.save(&mut txn);
-        if let Err(fault) = txn.commit(PersistMode::SyncData).and_then(|()| open.engine.sync()) {
+        let now = (self.shared.clock)();
+        let Open { engine, numbers, leases, .. } = open;
+        let mut given_back = || -> Result<(), Fault> {
+            let mut txn = Txn::new(engine);
+            while let Some(token) = leases.any() {
+                settle::lose(&mut txn, numbers, leases, now, token, Lost::Closing)?;
+            }
+            numbers.save(&mut txn);
+            txn.commit(PersistMode::SyncData)?;
+            engine.sync()
+        };
+        if let Err(fault) = given_back() {
             tracing::error!(error = %fault, "open leases could not be given back");
         }
     }

@@ -5,12 +5,12 @@ use std::time::Duration;
 use fjall::{Database, KeyspaceCreateOptions, PersistMode};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use segment_source_store::{
-    LogRange, Settled, Settlement, StoreError,
+    LogRange, Settled, StoreError,
     embedded::{OpenError, Options, Store},
 };
 
 use crate::harness::{
-    Fixture, LEASE, NewEventExt as _, action, event, new, original, plan, queue, source,
+    Fixture, LEASE, NewEventExt as _, ack, action, event, new, original, plan, queue, source,
 };
 
 #[tokio::test]
@@ -68,10 +68,7 @@ async fn a_nearly_full_disk_takes_no_events_but_lets_work_drain() {
     fixture.store.plan(&source(), vec![plan(waiting, vec![action("a")])]).await.unwrap();
     for _ in 0..2 {
         let lease = fixture.take_one().await;
-        assert_eq!(
-            fixture.settle(&lease, Settlement::Ack { answer: String::new() }).await,
-            Settled::Done
-        );
+        assert_eq!(fixture.settle(&lease, ack()).await, Settled::Done);
     }
     // Fuller still: planning must not take the room that settling needs.
     let fixture = fixture.reopen().await;
@@ -80,10 +77,7 @@ async fn a_nearly_full_disk_takes_no_events_but_lets_work_drain() {
     let refused = fixture.store.plan(&source(), vec![plan(waiting, vec![])]).await.unwrap_err();
     assert!(matches!(refused, StoreError::Full { .. }));
     let lease = fixture.take_one().await;
-    assert_eq!(
-        fixture.settle(&lease, Settlement::Ack { answer: String::new() }).await,
-        Settled::Done
-    );
+    assert_eq!(fixture.settle(&lease, ack()).await, Settled::Done);
     let fixture = fixture.open_again(Options { reserve: u64::MAX, ..Options::default() });
     let refused = fixture.store.plan(&source(), vec![]).await.unwrap_err();
     assert!(matches!(refused, StoreError::Full { .. }));
@@ -145,10 +139,7 @@ async fn fail_and_heal() {
     ids.reverse();
     assert_eq!(entries.into_iter().map(|entry| entry.id).collect::<Vec<_>>(), ids);
     assert_eq!(original(fixture.accept(event().keyed("100")).await), ids[0]);
-    assert_eq!(
-        fixture.settle(&lease, Settlement::Ack { answer: String::new() }).await,
-        Settled::LeaseLost
-    );
+    assert_eq!(fixture.settle(&lease, ack()).await, Settled::LeaseLost);
     assert_eq!(fixture.take_one().await.action, lease.action);
 }
 

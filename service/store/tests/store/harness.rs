@@ -15,7 +15,7 @@ use segment_source_core::{
 };
 use segment_source_store::{
     Accepted, ActionState, Clock, Leased, LogEntry, Millis, NewAction, NewEvent, PlannedEvent,
-    Queue, Reason, Receipt, Settled, Settlement,
+    Queue, Reason, Receipt, Settled, Settlement, Unplanned,
     embedded::{Options, Store},
 };
 use tempfile::TempDir;
@@ -88,6 +88,16 @@ impl Fixture {
         let planned = plan(id, (0..actions).map(|n| action(&format!("m{n}"))).collect());
         self.store.plan(&source(), vec![planned]).await.unwrap();
         id
+    }
+
+    /// The events that wait for a plan; there must be no repeats among them.
+    pub(crate) async fn unplanned(&self, limit: usize) -> Vec<(EventId, Event)> {
+        let waiting = self.store.unplanned(&source(), limit).await.unwrap();
+        let event = |waiting| match waiting {
+            Unplanned::Event(id, event) => (id, event),
+            Unplanned::Repeat { entry, .. } => panic!("{entry} is a repeat"),
+        };
+        waiting.into_iter().map(event).collect()
     }
 
     pub(crate) async fn take(&self, max: usize) -> Vec<Leased> {
@@ -228,6 +238,10 @@ pub(crate) fn reason(code: &str) -> Reason {
 
 pub(crate) fn retry(delay: Duration) -> Settlement {
     Settlement::Retry { delay, reason: reason("later") }
+}
+
+pub(crate) fn ack() -> Settlement {
+    Settlement::Ack { answer: String::new() }
 }
 
 pub(crate) fn reject() -> Settlement {

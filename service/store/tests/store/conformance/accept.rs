@@ -8,7 +8,7 @@ use segment_source_store::{Accepted, RECEIPT_WINDOW};
 
 use crate::harness::{
     Fixture, HOUR, NewEventExt as _, START, WINDOW, event, millis, new, original, other_source,
-    receipt, source,
+    receipt,
 };
 
 const TICK: Duration = Duration::from_millis(1);
@@ -93,7 +93,7 @@ async fn the_same_submission_is_stored_once() {
         let copies = fixture.store.accept(vec![one.clone(), one]).await.unwrap();
         assert_eq!(copies, [Accepted::New(first); 2]);
     }
-    let entries = fixture.store.unplanned(&source(), 10).await.unwrap();
+    let entries = fixture.unplanned(10).await;
     assert_eq!(entries.len(), 2);
 }
 
@@ -151,7 +151,7 @@ async fn ids_grow_when_the_clock_steps_back() {
     let fixture = fixture.crash();
     let third = new(fixture.accept(event()).await);
     assert!(first < second && second < third);
-    let entries = fixture.store.unplanned(&source(), 10).await.unwrap();
+    let entries = fixture.unplanned(10).await;
     let ids: Vec<_> = entries.into_iter().map(|(id, _)| id).collect();
     assert_eq!(ids, [first, second, third]);
 }

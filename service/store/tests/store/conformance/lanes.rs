@@ -3,10 +3,10 @@
 use std::{collections::HashSet, time::Duration};
 
 use segment_source_core::{event::ActionId, source::DestinationId};
-use segment_source_store::{NewAction, Settled, Settlement};
+use segment_source_store::{NewAction, Settled};
 
 use crate::harness::{
-    Fixture, LEASE, NewEventExt as _, SECOND, action, event, new, plan, queue, reject, retry,
+    Fixture, LEASE, NewEventExt as _, SECOND, ack, action, event, new, plan, queue, reject, retry,
     source,
 };
 
@@ -19,10 +19,7 @@ async fn a_lane_gives_one_action_at_a_time_in_log_order() {
     for _ in 0..3 {
         let lease = fixture.take_one().await;
         assert_eq!(fixture.take(9).await.len(), 0);
-        assert_eq!(
-            fixture.settle(&lease, Settlement::Ack { answer: String::new() }).await,
-            Settled::Done
-        );
+        assert_eq!(fixture.settle(&lease, ack()).await, Settled::Done);
         order.push((lease.action.event, lease.action.index));
     }
     assert_eq!(order, [(a, 0), (a, 1), (b, 0)]);
@@ -83,7 +80,7 @@ async fn a_retried_head_holds_its_lane_back_and_no_other() {
     fixture.pass(Duration::from_millis(1));
     let lease = fixture.take_one().await;
     assert_eq!((lease.action.event, lease.attempt), (a, 2));
-    fixture.settle(&lease, Settlement::Ack { answer: String::new() }).await;
+    fixture.settle(&lease, ack()).await;
     assert_eq!(fixture.take_one().await.action.event, b);
 }
 
@@ -109,7 +106,7 @@ async fn no_lane_starves() {
     for _ in 0..9 {
         let lease = fixture.take_one().await;
         users += &fixture.entry(lease.action.event).await.event.order_key.unwrap()[5..];
-        fixture.settle(&lease, Settlement::Ack { answer: String::new() }).await;
+        fixture.settle(&lease, ack()).await;
     }
     assert_eq!(users, "abcabcabc");
 }
@@ -129,10 +126,7 @@ async fn ten_thousand_lanes_wait_and_are_drained_once_each() {
             break;
         }
         assert!(leases.iter().all(|lease| seen.insert(lease.action)));
-        let acks = leases
-            .iter()
-            .map(|lease| (lease.token, Settlement::Ack { answer: String::new() }))
-            .collect();
+        let acks = leases.iter().map(|lease| (lease.token, ack())).collect();
         fixture.store.settle(acks).await.unwrap();
     }
     assert_eq!(seen.len(), 10_000);

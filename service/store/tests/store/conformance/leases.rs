@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use segment_source_store::{ActionState, LeaseToken, Settled, Settlement};
 
-use crate::harness::{Fixture, LEASE, SECOND, millis, reject, retry};
+use crate::harness::{Fixture, LEASE, SECOND, ack, millis, reject, retry};
 
 const PENDING: ActionState = ActionState::Pending { not_before: None };
 
@@ -32,7 +32,7 @@ async fn every_settlement_leaves_its_state() {
     assert_eq!(fixture.status(lease.action).await, (PENDING, 1, later.clone()));
     let lease = fixture.take_one().await;
     assert_eq!(fixture.status(lease.action).await, (ActionState::Leased, 2, later.clone()));
-    fixture.settle(&lease, Settlement::Ack { answer: String::new() }).await;
+    fixture.settle(&lease, ack()).await;
     assert_eq!(fixture.status(lease.action).await, (ActionState::Delivered, 2, later));
 
     fixture.planned("u", 1).await;
@@ -50,8 +50,7 @@ async fn a_lease_is_settled_once() {
     let fixture = Fixture::new();
     fixture.planned("u", 1).await;
     let lease = fixture.take_one().await;
-    let twice =
-        vec![(lease.token, Settlement::Ack { answer: String::new() }), (lease.token, reject())];
+    let twice = vec![(lease.token, ack()), (lease.token, reject())];
     let settled = fixture.store.settle(twice).await.unwrap();
     assert_eq!(settled, [Settled::Done, Settled::LeaseLost]);
     assert_eq!(fixture.settle(&lease, reject()).await, Settled::LeaseLost);
@@ -67,22 +66,14 @@ async fn a_foreign_token_settles_nothing() {
     let mut of_another_source = lease.token;
     of_another_source.0[0] ^= 1;
     for token in [LeaseToken([7; 24]), of_another_source] {
-        for settlement in [
-            Settlement::Ack { answer: String::new() },
-            reject(),
-            retry(SECOND),
-            Settlement::Extend(SECOND),
-        ] {
+        for settlement in [ack(), reject(), retry(SECOND), Settlement::Extend(SECOND)] {
             let settled = fixture.store.settle(vec![(token, settlement)]).await;
             assert_eq!(settled, Ok(vec![Settled::LeaseLost]));
         }
         fixture.store.release(vec![token]);
     }
     assert_eq!(fixture.status(lease.action).await, (ActionState::Leased, 1, None));
-    assert_eq!(
-        fixture.settle(&lease, Settlement::Ack { answer: String::new() }).await,
-        Settled::Done
-    );
+    assert_eq!(fixture.settle(&lease, ack()).await, Settled::Done);
 }
 
 #[tokio::test]
@@ -93,23 +84,14 @@ async fn a_lease_ends_when_its_time_is_up() {
     fixture.pass(LEASE - Duration::from_millis(1));
     assert_eq!(fixture.take(9).await.len(), 0);
     fixture.pass(Duration::from_millis(1));
-    assert_eq!(
-        fixture.settle(&lease, Settlement::Ack { answer: String::new() }).await,
-        Settled::LeaseLost
-    );
+    assert_eq!(fixture.settle(&lease, ack()).await, Settled::LeaseLost);
     let expired = Some("lease_expired".to_owned());
     assert_eq!(fixture.status(lease.action).await, (PENDING, 1, expired));
     let again = fixture.take_one().await;
     assert_eq!((again.action, again.attempt), (lease.action, 2));
     assert_ne!(again.token, lease.token);
-    assert_eq!(
-        fixture.settle(&lease, Settlement::Ack { answer: String::new() }).await,
-        Settled::LeaseLost
-    );
-    assert_eq!(
-        fixture.settle(&again, Settlement::Ack { answer: String::new() }).await,
-        Settled::Done
-    );
+    assert_eq!(fixture.settle(&lease, ack()).await, Settled::LeaseLost);
+    assert_eq!(fixture.settle(&again, ack()).await, Settled::Done);
 }
 
 #[tokio::test]
@@ -147,10 +129,7 @@ async fn a_released_lease_makes_its_action_ready_at_once() {
     fixture.store.release(vec![lease.token]);
     let again = fixture.take_one().await;
     assert_eq!((again.action, again.attempt), (lease.action, 2));
-    assert_eq!(
-        fixture.settle(&lease, Settlement::Ack { answer: String::new() }).await,
-        Settled::LeaseLost
-    );
+    assert_eq!(fixture.settle(&lease, ack()).await, Settled::LeaseLost);
 }
 
 #[tokio::test]
@@ -159,17 +138,14 @@ async fn opening_again_voids_leases_and_keeps_order() {
     let (a, b) = (fixture.planned("u", 1).await, fixture.planned("u", 1).await);
     let lease = fixture.take_one().await;
     let fixture = fixture.crash();
-    assert_eq!(
-        fixture.settle(&lease, Settlement::Ack { answer: String::new() }).await,
-        Settled::LeaseLost
-    );
+    assert_eq!(fixture.settle(&lease, ack()).await, Settled::LeaseLost);
     let again = fixture.take_one().await;
     assert_eq!((again.action.event, again.attempt), (a, 1));
     // In good order the attempt counts.
     let fixture = fixture.reopen().await;
     let again = fixture.take_one().await;
     assert_eq!((again.action.event, again.attempt), (a, 2));
-    fixture.settle(&again, Settlement::Ack { answer: String::new() }).await;
+    fixture.settle(&again, ack()).await;
     assert_eq!(fixture.take_one().await.action.event, b);
 }
 

@@ -7,10 +7,10 @@ use std::{
 
 use proptest::prelude::*;
 use segment_source_core::event::{ActionId, EventId};
-use segment_source_store::{Accepted, Leased, Settled, Settlement};
+use segment_source_store::{Accepted, Leased, Settled};
 
 use crate::harness::{
-    Fixture, HOUR, LEASE, NewEventExt as _, WINDOW, action, event, plan, queue, reject, retry,
+    Fixture, HOUR, LEASE, NewEventExt as _, WINDOW, ack, action, event, plan, queue, reject, retry,
     source,
 };
 
@@ -109,7 +109,7 @@ async fn walk(fixture: Fixture, model: &mut Model, step: Step) -> Fixture {
             model.newest = Some(entry);
         }
         Step::Plan(limit) => {
-            let found = fixture.store.unplanned(&source(), limit).await.unwrap();
+            let found = fixture.unplanned(limit).await;
             let found: Vec<_> = found.into_iter().map(|(id, _)| id).collect();
             let expected: Vec<_> = model.unplanned.iter().take(limit).map(|(id, _)| *id).collect();
             assert_eq!(found, expected);
@@ -138,10 +138,7 @@ async fn walk(fixture: Fixture, model: &mut Model, step: Step) -> Fixture {
         }
         Step::Ack(n) => {
             if let Some(lease) = model.lease(n) {
-                assert_eq!(
-                    fixture.settle(&lease, Settlement::Ack { answer: String::new() }).await,
-                    Settled::Done
-                );
+                assert_eq!(fixture.settle(&lease, ack()).await, Settled::Done);
                 assert_eq!(model.lane(lease.action).pop_front(), Some(lease.action));
             }
         }
@@ -196,7 +193,7 @@ async fn drain(fixture: &Fixture, model: &mut Model) {
         }
         for lease in taken {
             assert_eq!(model.lane(lease.action).pop_front(), Some(lease.action));
-            fixture.settle(&lease, Settlement::Ack { answer: String::new() }).await;
+            fixture.settle(&lease, ack()).await;
         }
     }
     assert!(model.lanes.values().all(VecDeque::is_empty), "{:?} never came", model.lanes);
