@@ -1,13 +1,16 @@
 //! The ingest role, as the way of an event through it: `submit` takes verified events over gRPC
 //! and makes them durable, `plan` renders stored events into actions with the newest
-//! configuration, `admin` answers what happened to an event, and [`rehearse`] what would happen
+//! configuration, `admin` answers what happened to an event, `again` runs it
+//! again, `retention` lets it go, and [`rehearse`] what would happen
 //! to one. `source` is the configuration all of them work with. What is kept, and how, is the
 //! store's business; what an event or a mapping means is the domain's.
 
 mod admin;
+mod again;
 mod metrics;
 mod plan;
 mod rehearse;
+mod retention;
 mod source;
 mod status;
 mod submit;
@@ -18,6 +21,7 @@ mod tests;
 pub use admin::AdminService;
 pub use plan::Planner;
 pub use rehearse::rehearse;
+pub use retention::Retention;
 pub use source::{SCHEMA_LEVEL, Source, Sources};
 pub use submit::IngestService;
 

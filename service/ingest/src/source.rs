@@ -37,10 +37,36 @@ pub struct Source {
     pub(crate) mappings: Mappings,
     /// What elements that the signature does not cover may not cause.
     pub(crate) deny_uncovered: Vec<ActionType>,
-    pub(crate) destinations: Vec<String>,
+    pub(crate) destinations: Vec<Destination>,
     pub(crate) delivery_suspended: bool,
     pub(crate) access: Vec<Grant>,
+    pub(crate) retention: Retention,
 }
+
+/// A destination as far as planning and people need to know of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Destination {
+    pub(crate) name: String,
+    /// As manifests name it.
+    pub(crate) kind: &'static str,
+    /// A Secret it needs is missing.
+    pub(crate) unresolved: bool,
+}
+
+/// How much of the log is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Retention {
+    /// From acceptance.
+    pub(crate) age: Duration,
+    /// Of the whole log, about; `None`: no limit.
+    pub(crate) bytes: Option<u64>,
+}
+
+/// 30 days.
+const DEFAULT_AGE: Duration = Duration::from_hours(30 * 24);
+
+/// The shortest age of [`Retention`], in milliseconds.
+const SHORTEST_AGE_MS: u64 = 3_600_000;
 
 /// All sources this process serves. Published as a whole: a snapshot never changes.
 #[derive(Debug, Default)]
@@ -90,6 +116,7 @@ impl Source {
             destinations,
             delivery_suspended: processing.delivery_suspended,
             access: access(&processing.access)?,
+            retention: retention(processing.retention.as_ref())?,
         })
     }
 
@@ -106,9 +133,8 @@ impl Source {
     }
 
     /// Names of the destinations, in the manifest's order.
-    #[must_use]
-    pub fn destinations(&self) -> &[String] {
-        &self.destinations
+    pub fn destinations(&self) -> impl Iterator<Item = &str> {
+        self.destinations.iter().map(|it| it.name.as_str())
     }
 
     /// Whether events are accepted and wait (`suspend: Delivery`).
@@ -137,20 +163,47 @@ fn expression(field: impl Display, text: &str) -> Result<Expression, String> {
     Expression::compile(text).map_err(at(field))
 }
 
-fn destinations(list: &[wire::Destination]) -> Result<Vec<String>, String> {
+fn destinations(list: &[wire::Destination]) -> Result<Vec<Destination>, String> {
     let mut seen = HashSet::new();
     list.iter()
         .map(|destination| {
             let name = &destination.name;
             let field = format!("destinations[{name}]");
-            // A kind that a newer compiler knows arrives as none.
-            match destination.kind {
-                Some(_) if seen.insert(name) => Ok(name.clone()),
-                Some(_) => Err(at(field)("the name is used twice")),
-                None => Err(at(field)("of no kind that this replica knows; upgrade it")),
+            let Some(kind) = &destination.kind else {
+                // A newer compiler's.
+                return Err(at(field)("of no kind that this replica knows; upgrade it"));
+            };
+            if !seen.insert(name) {
+                return Err(at(field)("the name is used twice"));
             }
+            let (kind, unresolved) = self::kind(kind);
+            Ok(Destination { name: name.clone(), kind, unresolved })
         })
         .collect()
+}
+
+/// A kind's name, and whether it waits for a Secret.
+fn kind(kind: &wire::destination::Kind) -> (&'static str, bool) {
+    use wire::destination::Kind;
+    let empty = |secret: &wire::SecretValue| secret.value.trim_ascii().is_empty();
+    match kind {
+        Kind::Queue(_) => ("queue", false),
+        Kind::Directory(_) => ("directory", false),
+        Kind::Knock(knock) => ("knock", knock.api_key.as_ref().is_none_or(empty)),
+        Kind::Http(http) => ("http", http.signing_secret.as_ref().is_some_and(empty)),
+    }
+}
+
+fn retention(settings: Option<&wire::Retention>) -> Result<Retention, String> {
+    let bytes = settings.and_then(|it| it.size_bytes);
+    let age = match settings.and_then(|it| it.age_ms) {
+        None => DEFAULT_AGE,
+        Some(age) => match u64::try_from(age) {
+            Ok(age) if age >= SHORTEST_AGE_MS => Duration::from_millis(age),
+            _ => return Err(at("retention.age_ms")(format!("{age} is less than an hour"))),
+        },
+    };
+    Ok(Retention { age, bytes })
 }
 
 fn idempotency(
@@ -222,7 +275,7 @@ fn access(list: &[wire::Access]) -> Result<Vec<Grant>, String> {
         .collect()
 }
 
-fn mappings(list: &[wire::Mapping], destinations: &[String]) -> Result<Mappings, String> {
+fn mappings(list: &[wire::Mapping], destinations: &[Destination]) -> Result<Mappings, String> {
     let mut seen = HashSet::new();
     let parse = |mapping: &wire::Mapping| {
         if !seen.insert(mapping.name.clone()) {
@@ -233,9 +286,9 @@ fn mappings(list: &[wire::Mapping], destinations: &[String]) -> Result<Mappings,
     Ok(Mappings::new(list.iter().map(parse).collect::<Result<_, _>>()?))
 }
 
-fn mapping(mapping: &wire::Mapping, destinations: &[String]) -> Result<Mapping, String> {
+fn mapping(mapping: &wire::Mapping, destinations: &[Destination]) -> Result<Mapping, String> {
     let field = |name: &str| format!("mappings[{}].{name}", mapping.name);
-    if !destinations.contains(&mapping.destination) {
+    if !destinations.iter().any(|it| it.name == mapping.destination) {
         let unknown = format!("there is no destination `{}`", mapping.destination);
         return Err(at(field("destination"))(unknown));
     }
@@ -304,7 +357,7 @@ mod tests {
         wire.generation = 7;
         let source = Source::from_wire(&wire).unwrap();
         assert_eq!((source.id().as_str(), source.generation()), ("prod/web", 7));
-        assert_eq!(source.destinations(), ["default"]);
+        assert_eq!(source.destinations().collect::<Vec<_>>(), ["default"]);
         assert_eq!(source.window, Some(Duration::from_secs(86_400)));
         assert!(source.describer.key_path.is_some() && !source.delivery_suspended());
 
@@ -338,6 +391,8 @@ mod tests {
         check("preprocess[x]", |p| p.preprocess = vec![step("1"), step("2")]);
         check("redact[0]", |p| p.redact = vec!["headers.x".into()]);
         check("deny_uncovered[0]", |p| p.deny_uncovered = vec!["users_forget".into()]);
+        let short = wire::Retention { age_ms: Some(3_599_999), size_bytes: None };
+        check("retention.age_ms", |p| p.retention = Some(short));
         check("destinations[default]", |p| p.destinations[0].kind = None);
         check("destinations[default]", |p| p.destinations.push(p.destinations[0].clone()));
     }

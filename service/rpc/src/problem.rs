@@ -38,6 +38,12 @@ pub fn not_found(reason: &str, kind: &str, name: &str, message: &str) -> Status 
     Status::with_error_details(Code::NotFound, message, details)
 }
 
+/// FAILED_PRECONDITION: things are not as the request says they are; nothing was changed.
+#[must_use]
+pub fn precondition(reason: &str, message: impl Into<String>) -> Status {
+    Status::with_error_details(Code::FailedPrecondition, message.into(), details(reason))
+}
+
 /// UNAVAILABLE: the same call will work again.
 #[must_use]
 pub fn unavailable(reason: &str, message: impl Into<String>) -> Status {

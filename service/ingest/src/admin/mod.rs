@@ -1,7 +1,11 @@
 //! Answers people's questions about sources and events. [`request`] parses what they ask,
-//! [`scan`] and [`tail`] are the two long answers, [`present`] turns log entries into wire types.
+//! [`scan`] and [`tail`] are the two long answers, [`present`] turns log entries into wire types,
+//! [`replay`], [`destinations`] and [`erase`] change something.
 
+mod destinations;
+mod erase;
 mod present;
+mod replay;
 mod request;
 mod scan;
 mod tail;
@@ -23,7 +27,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use crate::{MAX_MESSAGE, Source, Sources, rehearse, status};
+use crate::{MAX_MESSAGE, Source, Sources, again::replay::Replay, rehearse, status};
+
+pub(crate) use request::Wanted;
 
 /// The `Admin` service. Cheap to clone.
 #[derive(Clone)]
@@ -46,6 +52,12 @@ impl AdminService {
         Self { store, sources, draining }
     }
 
+    /// A source there is now.
+    fn configured(&self, id: &SourceId) -> Result<Arc<Source>, Status> {
+        let source = self.sources.borrow().sources.get(id).cloned();
+        source.ok_or_else(|| status::no_such_source(id))
+    }
+
     /// The service for a tonic server, with room for rehearsing the largest event.
     #[must_use]
     pub fn into_server(self) -> AdminServer<Self> {
@@ -63,34 +75,72 @@ impl Admin for AdminService {
 
     async fn replay(
         &self,
-        _request: Request<ReplayRequest>,
+        request: Request<ReplayRequest>,
     ) -> Result<Response<Self::ReplayStream>, Status> {
-        Err(Status::unimplemented("replay"))
+        let caller = caller(&request)?.clone();
+        let order = replay::order(request.into_inner())?;
+        let source = order.wanted.source().clone();
+        let permit = Permit::on(&caller, Right::Operate, source.clone())?;
+        let tools = replay::Tools {
+            store: self.store.clone(),
+            sources: self.sources.clone(),
+            permit,
+            draining: self.draining.clone(),
+        };
+        self.configured(&source)?;
+        Ok(Response::new(Box::pin(Replay::new(tools, order).answers())))
     }
 
     async fn list_destinations(
         &self,
-        _request: Request<ListDestinationsRequest>,
+        request: Request<ListDestinationsRequest>,
     ) -> Result<Response<ListDestinationsResponse>, Status> {
-        Err(Status::unimplemented("list_destinations"))
+        let caller = caller(&request)?.clone();
+        let request = request.into_inner();
+        let id = request::source(&request.namespace, &request.name)?;
+        caller.authorize(Right::Read, &id)?;
+        let source = self.configured(&id)?;
+        let destinations = destinations::list(&self.store, &source).await?;
+        Ok(Response::new(ListDestinationsResponse { destinations }))
     }
 
-    async fn hold(&self, _request: Request<HoldRequest>) -> Result<Response<HoldResponse>, Status> {
-        Err(Status::unimplemented("hold"))
+    async fn hold(&self, request: Request<HoldRequest>) -> Result<Response<HoldResponse>, Status> {
+        let caller = caller(&request)?.clone();
+        let request = request.into_inner();
+        let id = request::source(&request.namespace, &request.name)?;
+        caller.authorize(Right::Operate, &id)?;
+        let source = self.configured(&id)?;
+        destinations::hold(&self.store, &source, request).await?;
+        Ok(Response::new(HoldResponse {}))
     }
 
     async fn release(
         &self,
-        _request: Request<ReleaseRequest>,
+        request: Request<ReleaseRequest>,
     ) -> Result<Response<ReleaseResponse>, Status> {
-        Err(Status::unimplemented("release"))
+        let caller = caller(&request)?.clone();
+        let request = request.into_inner();
+        let id = request::source(&request.namespace, &request.name)?;
+        caller.authorize(Right::Operate, &id)?;
+        let source = self.configured(&id)?;
+        let held = destinations::release(&self.store, &source, &request.destination).await?;
+        Ok(Response::new(ReleaseResponse { held }))
     }
 
     async fn erase_user(
         &self,
-        _request: Request<EraseUserRequest>,
+        request: Request<EraseUserRequest>,
     ) -> Result<Response<Self::EraseUserStream>, Status> {
-        Err(Status::unimplemented("erase_user"))
+        let caller = caller(&request)?.clone();
+        let request = request.into_inner();
+        let id = request::source(&request.namespace, &request.name)?;
+        let permit = Permit::on(&caller, Right::Operate, id.clone())?;
+        if request.user_id.is_empty() {
+            return Err(problem::invalid("user_id", "name the user whose data is to be erased"));
+        }
+        let (store, draining) = (self.store.clone(), self.draining.clone());
+        let erasure = erase::Erasure::new(store, permit, id, &request.user_id, draining);
+        Ok(Response::new(Box::pin(erasure.answers())))
     }
 
     async fn list_sources(
@@ -162,8 +212,7 @@ impl Admin for AdminService {
         let request = request.into_inner();
         let id = request::source(&request.namespace, &request.name)?;
         caller.authorize(Right::Read, &id)?;
-        let source = self.sources.borrow().sources.get(&id).cloned();
-        let source = source.ok_or_else(|| status::no_such_source(&id))?;
+        let source = self.configured(&id)?;
         let headers: Vec<(String, String)> =
             request.headers.into_iter().map(|header| (header.name, header.value)).collect();
         let rehearsal =
@@ -179,7 +228,7 @@ fn summary(source: &Source) -> SourceSummary {
         name: source.id.name().to_owned(),
         generation: source.generation,
         mappings: u32::try_from(source.mappings.iter().count()).unwrap_or(u32::MAX),
-        destinations: source.destinations.clone(),
+        destinations: source.destinations().map(str::to_owned).collect(),
         delivery_suspended: source.delivery_suspended,
     }
 }

@@ -24,12 +24,61 @@ pub(super) struct Search {
 }
 
 /// All that is set must hold.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Filter {
     event_type: Option<String>,
     key: Option<String>,
     user: Option<String>,
     outcome: Option<Outcome>,
+}
+
+/// Which events of a source something is done with.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    source: SourceId,
+    since: Option<Millis>,
+    until: Option<Millis>,
+    filter: Filter,
+}
+
+impl Wanted {
+    /// `outcome` is not looked at.
+    pub(super) fn parse(source: SourceId, filter: EventFilter) -> Result<Self, Status> {
+        let since = filter.since.map(|time| millis("filter.since", time)).transpose()?;
+        let until = filter.until.map(|time| millis("filter.until", time)).transpose()?;
+        let filter = Filter { outcome: None, ..Filter::parse(filter)? };
+        Ok(Self { source, since, until, filter })
+    }
+
+    pub(crate) fn source(&self) -> &SourceId {
+        &self.source
+    }
+
+    /// All wanted events lie behind it.
+    pub(crate) fn first(&self) -> Option<EventId> {
+        let millis = self.since?.checked_sub(1)?;
+        Some(EventId { millis, sequence: u16::MAX, source: self.source.hash() })
+    }
+
+    /// Whether events accepted then are wanted, as far as time goes.
+    pub(crate) fn holds_at(&self, millis: Millis) -> bool {
+        self.since.is_none_or(|since| millis >= since) && !self.is_beyond(millis)
+    }
+
+    /// Whether no event accepted then or later is wanted.
+    pub(crate) fn is_beyond(&self, millis: Millis) -> bool {
+        self.until.is_some_and(|until| millis >= until)
+    }
+
+    /// Whether nothing but time matters.
+    pub(crate) fn is_any(&self) -> bool {
+        self.filter == Filter::default()
+    }
+
+    /// Whether it is wanted, as far as it is not time that matters.
+    pub(crate) fn holds(&self, entry: &LogEntry) -> bool {
+        self.filter.holds(entry)
+    }
 }
 
 impl Search {
@@ -102,7 +151,7 @@ pub(super) fn event_id(field: &str, text: &str) -> Result<EventId, Status> {
         .map_err(|error: segment_source_core::event::InvalidId| invalid(field, error.to_string()))
 }
 
-fn millis(field: &str, time: Timestamp) -> Result<Millis, Status> {
+pub(super) fn millis(field: &str, time: Timestamp) -> Result<Millis, Status> {
     let parts = (u64::try_from(time.seconds), u64::try_from(time.nanos));
     let (Ok(seconds), Ok(nanos @ 0..1_000_000_000)) = parts else {
         return Err(invalid(field, "not a time since 1970"));

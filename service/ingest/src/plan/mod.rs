@@ -26,6 +26,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{Source, Sources, metrics::PlanMetrics};
+pub(crate) use render::render;
 use turn::{Turn, TurnEnd};
 
 /// So many sources are planned at the same time.

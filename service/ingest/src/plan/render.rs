@@ -12,7 +12,7 @@ use crate::Source;
 ///
 /// The event type is the one the event was accepted with, which is what the log shows and what its
 /// key was claimed under; `preprocess` and mappings are the configuration's.
-pub(super) fn render(source: &Source, id: EventId, event: &Event) -> PlannedEvent {
+pub(crate) fn render(source: &Source, id: EventId, event: &Event) -> PlannedEvent {
     let (generation, actions) = (source.generation, Vec::new());
     let mut planned = PlannedEvent { event: id, generation, notes: Vec::new(), actions };
     if event.event_type.as_deref().is_some_and(|kind| !source.mappings.concern(kind)) {

@@ -10,7 +10,7 @@ use segment_source_core::event::{Event, EventId};
 use segment_source_store::{PlannedEvent, StoreError, Unplanned, embedded::Store};
 
 use super::render::render;
-use crate::{Source, metrics::PlanMetrics};
+use crate::{Source, again::revivals, metrics::PlanMetrics};
 
 /// So many events are planned in one turn, at the most.
 const EVENTS: usize = 256;
@@ -46,25 +46,55 @@ impl Turn {
         }
     }
 
-    /// How many events were planned.
+    /// How many entries were dealt with.
     async fn plan(&self) -> Result<usize, String> {
         let said = |error: StoreError| error.to_string();
         let id = self.source.id();
-        let unplanned = self.store.unplanned(id, EVENTS).await.map_err(said)?;
-        let event = |it| match it {
-            Unplanned::Event(id, event) => Some((id, event)),
-            Unplanned::Repeat { .. } => None,
-        };
-        let events: Vec<_> = unplanned.into_iter().filter_map(event).collect();
-        let Some((oldest, _)) = events.first() else { return Ok(0) };
-        let oldest = Duration::from_millis(oldest.millis);
+        let (mut events, mut repeats) = (Vec::new(), Vec::new());
+        for unplanned in self.store.unplanned(id, EVENTS).await.map_err(said)? {
+            match unplanned {
+                Unplanned::Event(id, event) => events.push((id, event)),
+                Unplanned::Repeat { entry, original } => repeats.push((entry, original)),
+            }
+        }
+        let (oldest, wanted) = (events.first().map(|(id, _)| id.millis), events.len());
         let planned = self.render(events).await?;
+        let last = planned.last().map(|it| it.event);
+        if planned.len() < wanted {
+            // Those behind what is planned now come again.
+            repeats.retain(|(entry, _)| last.is_some_and(|last| *entry < last));
+        }
+        // Before the cursor moves, so that a crash forgets none of them.
+        for (_, original) in &repeats {
+            self.run_again(*original).await?;
+        }
         let summary = Summary::of(&planned);
-        self.store.plan(id, planned).await.map_err(said)?;
+        if !planned.is_empty() {
+            self.store.plan(id, planned).await.map_err(said)?;
+        }
+        if let Some((entry, _)) = repeats.last().filter(|(entry, _)| last.is_none_or(|it| it < *entry))
+        {
+            self.store.pass_over(id, *entry).await.map_err(said)?;
+        }
         summary.count(&self.metrics);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.metrics.delay(now.saturating_sub(oldest));
-        Ok(summary.events)
+        if let Some(oldest) = oldest {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            self.metrics.delay(now.saturating_sub(Duration::from_millis(oldest)));
+        }
+        Ok(summary.events + repeats.len())
+    }
+
+    /// An event was repeated whose actions failed or died: just those run again.
+    async fn run_again(&self, original: EventId) -> Result<(), String> {
+        let said = |error: StoreError| error.to_string();
+        let Some(entry) = self.store.event(original).await.map_err(said)? else { return Ok(()) };
+        let source = self.source.clone();
+        let again = tokio::task::spawn_blocking(move || revivals(&source, &entry, |_| true)).await;
+        let again = again.map_err(|error| format!("rendering did not end: {error}"))?;
+        if !again.is_empty() {
+            self.store.revive(again).await.map_err(said)?;
+        }
+        Ok(())
     }
 
     /// On a blocking thread: expressions and large bodies take their time.
