@@ -6,7 +6,7 @@ use futures_util::stream::unfold;
 use segment_source_core::{event::EventId, source::SourceId};
 use segment_source_proto::admin::v1::EraseUserResponse;
 use segment_source_rpc::{Permit, problem};
-use segment_source_store::embedded::Store;
+use segment_source_store::{directory::erase_user, embedded::Store, system_clock};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
@@ -78,8 +78,9 @@ impl Erasure {
 
     /// Last, so that no event that still waited has written to it behind our back.
     async fn directory(&mut self) -> Result<(), Status> {
-        let erased = segment_source_store::directory::erase_user(&self.store, &self.source, &self.user_id);
-        let erased = erased.await.map_err(|error| status::store(&error))?;
+        let now = system_clock()();
+        let erased = erase_user(&self.store, &self.source, &self.user_id, now).await;
+        let erased = erased.map_err(|error| status::store(&error))?;
         self.told.directory_entries_erased = erased;
         self.told.complete = true;
         Ok(())

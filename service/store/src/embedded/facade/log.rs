@@ -43,6 +43,21 @@ impl Store {
         self.read(move |engine, shared| read::range(engine, shared, &range, limit)).await
     }
 
+    /// The entries after `after` (`None`: from the first), oldest first, at most `limit` and about
+    /// 4 MiB. None: there are no more.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub async fn read_log_after(
+        &self,
+        source: &SourceId,
+        after: Option<EventId>,
+        limit: usize,
+    ) -> Result<Vec<LogEntry>, StoreError> {
+        let source = source.clone();
+        self.read(move |engine, shared| read::after(engine, shared, &source, after, limit)).await
+    }
+
     /// The entries written after `after` (`None`: after the call), oldest first, at most `limit`
     /// and about 4 MiB; waits until there is one.
     ///
