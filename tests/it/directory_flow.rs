@@ -127,7 +127,11 @@ async fn an_identify_updates_a_profile_and_an_older_one_does_not_overwrite_it() 
     assert_eq!(answers, [""]);
     let known = r#"{"name":"Ada","plan":"pro"}"#;
     assert_eq!(properties(&server, user("u1")).await.as_deref(), Some(known));
-    let late = identify("u1", MARCH, json!({"name": "Old", "city": "Rome", "n": 12_345_678_901_234_567_890_u64}));
+    let late = identify(
+        "u1",
+        MARCH,
+        json!({"name": "Old", "city": "Rome", "n": 12_345_678_901_234_567_890_u64}),
+    );
     let answers = done(&server, late).await;
     assert_eq!(answers, ["1 of 3 values are older than what is known"]);
     let known = r#"{"city":"Rome","n":12345678901234567890,"name":"Ada","plan":"pro"}"#;

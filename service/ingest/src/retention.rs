@@ -51,9 +51,8 @@ impl Retention {
 
     async fn look(&self, source: &Source) -> Result<(), StoreError> {
         let now = system_clock()();
-        let before = |age: Duration| {
-            now.saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX))
-        };
+        let before =
+            |age: Duration| now.saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
         for destination in source.destinations.iter().filter(|it| it.kind == "queue") {
             let name = destination.name.as_str().into();
             let queue = DestinationId { source: source.id().clone(), name };

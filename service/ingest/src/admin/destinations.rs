@@ -18,7 +18,8 @@ const LONGEST_REASON: usize = 1_024;
 pub(super) async fn list(store: &Store, source: &Source) -> Result<Vec<DestinationStatus>, Status> {
     let mut all = Vec::new();
     for destination in &source.destinations {
-        let queue = DestinationId { source: source.id.clone(), name: destination.name.as_str().into() };
+        let queue =
+            DestinationId { source: source.id.clone(), name: destination.name.as_str().into() };
         let backlog = store.backlog(&queue).await.map_err(|error| status::store(&error))?;
         let ledger = store.hold_ledger(&queue).await.map_err(|error| status::store(&error))?;
         all.push(DestinationStatus {
@@ -70,11 +71,8 @@ fn existing(source: &Source, name: &str) -> Result<DestinationId, Status> {
         return Ok(DestinationId { source: source.id.clone(), name: name.into() });
     }
     let known: Vec<&str> = source.destinations().collect();
-    let message = format!(
-        "source {} has no destination `{name}`; it has {}",
-        source.id,
-        known.join(", ")
-    );
+    let message =
+        format!("source {} has no destination `{name}`; it has {}", source.id, known.join(", "));
     Err(not_found("DESTINATION_NOT_FOUND", "Destination", name, &message))
 }
 

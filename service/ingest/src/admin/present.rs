@@ -157,6 +157,8 @@ mod tests {
             state: *state,
             attempts: 0,
             reason: None,
+            history: Vec::new(),
+            answer: String::new(),
         };
         LogEntry {
             id: ID,

@@ -47,7 +47,9 @@ fn replay_id(id: &str, dry_run: bool) -> Result<ReplayId, Status> {
 
 #[cfg(test)]
 mod tests {
-    use segment_source_proto::admin::v1::{DeadLetters, Events, ReplayRequest, replay_request::What};
+    use segment_source_proto::admin::v1::{
+        DeadLetters, Events, ReplayRequest, replay_request::What,
+    };
     use tonic_types::StatusExt as _;
 
     use super::order;

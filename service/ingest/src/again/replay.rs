@@ -228,7 +228,8 @@ impl Replay {
         let mut more = !page.is_empty();
         let mut found = Vec::new();
         for entry in page {
-            let late = self.phase == Phase::Running && self.last.event.is_some_and(|it| entry.id > it);
+            let late =
+                self.phase == Phase::Running && self.last.event.is_some_and(|it| entry.id > it);
             if late || self.order.wanted.is_beyond(entry.id.millis) {
                 more = false;
                 break;
@@ -266,7 +267,8 @@ impl Replay {
         }
         let source = source.clone();
         let again = blocking(move || {
-            let one = |(entry, id): &(LogEntry, ActionId)| revivals(&source, entry, |it| it.id == *id);
+            let one =
+                |(entry, id): &(LogEntry, ActionId)| revivals(&source, entry, |it| it.id == *id);
             all.iter().flat_map(one).collect::<Vec<_>>()
         });
         let revived = self.tools.store.revive(again.await?).await;

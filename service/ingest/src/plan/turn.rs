@@ -72,7 +72,8 @@ impl Turn {
         if !planned.is_empty() {
             self.store.plan(id, planned).await.map_err(said)?;
         }
-        if let Some((entry, _)) = repeats.last().filter(|(entry, _)| last.is_none_or(|it| it < *entry))
+        if let Some((entry, _)) =
+            repeats.last().filter(|(entry, _)| last.is_none_or(|it| it < *entry))
         {
             self.store.pass_over(id, *entry).await.map_err(said)?;
         }
