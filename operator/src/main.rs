@@ -14,7 +14,6 @@ mod lock;
 mod memory;
 mod metrics;
 mod name;
-mod parts;
 mod reconcile;
 mod report;
 mod revision;

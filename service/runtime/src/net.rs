@@ -1,8 +1,10 @@
-//! Addresses as people write them, and which of them may be used without TLS.
+//! Addresses as people write them, listening on them, and which may be used without TLS.
 
 use std::{env, fmt, net::IpAddr, str::FromStr, time::Duration};
 
+use anyhow::Context as _;
 use jiff::SignedDuration;
+use tokio::net::TcpListener;
 
 /// `HOST:PORT`, to listen on or to connect to; the host is a name or an IP address (IPv6 in
 /// brackets). Port 0 listens on any free port.
@@ -76,6 +78,19 @@ impl fmt::Display for Address {
             write!(f, "{}:{}", self.host, self.port)
         }
     }
+}
+
+/// Listens on the address of this flag.
+///
+/// # Errors
+/// Names the flag and the address that cannot be bound.
+pub async fn bind(flag: &str, address: &Address) -> anyhow::Result<TcpListener> {
+    TcpListener::bind((address.host(), address.port())).await.with_context(|| {
+        format!(
+            "cannot listen on {address} ({flag}); is something else running there? Choose another \
+             address with {flag} HOST:PORT (port 0: any free one)"
+        )
+    })
 }
 
 /// Reads a duration such as `25s`, `1m30s` or `250ms`; never negative.
