@@ -1,4 +1,5 @@
-//! Addresses as people write them, listening on them, and which may be used without TLS.
+//! Addresses as people write them, which of them may be used without TLS, listening on them, and
+//! why connecting failed.
 
 use std::{env, fmt, net::IpAddr, str::FromStr, time::Duration};
 
@@ -102,6 +103,16 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         .ok()
         .and_then(|duration| Duration::try_from(duration).ok())
         .ok_or_else(|| format!("`{text}` is no duration, such as 25s, 1m30s or 2h"))
+}
+
+/// The cause at the end of a chain, which is the one that says something.
+#[must_use]
+pub fn innermost(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
 }
 
 /// The name of this machine, or of this pod: what a process is called when nobody names it.
