@@ -6,10 +6,10 @@ use std::{fs, os::unix::fs::symlink, time::Instant};
 
 use segment_source_tests::{
     command::Finished,
-    installed::{image, restricted, timing},
     kube::cluster::Cluster,
     page::{Block, blocks},
     process::root,
+    release::{image, restricted, timing},
     wait::eventually,
 };
 use serde_json::Value;

@@ -77,13 +77,12 @@ async fn a_stopped_leader_is_followed_and_does_nothing_when_it_goes_on() {
     assert_eq!(leader, "one");
     let relay = Relay::new(&[one.grpc]).await;
     let site = Site::new();
-    let launch = site.launch().flag("config", &relay.config());
-    let server = launch.sources_of(&sources.namespace).start().await;
+    let server = sources.replica(&site, &relay.config()).start().await;
     until_reported_by(&sources, "one", &names).await;
     let mut watcher = Watcher::until_open(one.grpc, "by-hand", 2).await;
     let (_, synced) = watcher.until_synced().await;
     watcher.ack(synced.version);
-    let prober = Prober::start(&server, "web-0");
+    let prober = Prober::start(server.http, &server.target("web-0"));
 
     one.freeze();
     relay.to(&[two.grpc]);
@@ -134,8 +133,8 @@ async fn a_stopped_leader_is_followed_and_does_nothing_when_it_goes_on() {
     until_reported_by(&sources, "two", &names).await;
     let metrics = server.get("/metrics").await.expect("metrics").text();
     assert!(metrics.contains(&connected), "{metrics}");
-    let probed = prober.stop().await;
-    assert!(probed.lost.is_empty() && probed.healing.is_empty(), "{probed:?}");
+    let sent = prober.stop().await;
+    assert_eq!(sent.refused(), 0, "{sent:?}");
     drop(two);
 }
 
@@ -152,10 +151,9 @@ async fn leadership_is_handed_over_when_the_leader_ends() {
     let (_, epoch) = sources.leader().await;
     let relay = Relay::new(&[one.grpc, two.grpc]).await;
     let site = Site::new();
-    let launch = site.launch().flag("config", &relay.config());
-    let server = launch.sources_of(&sources.namespace).start().await;
+    let server = sources.replica(&site, &relay.config()).start().await;
     sources.until_ready("web").await;
-    let prober = Prober::start(&server, "web");
+    let prober = Prober::start(server.http, &server.target("web"));
     prober.more(3).await;
 
     let asked = Instant::now();
@@ -171,11 +169,8 @@ async fn leadership_is_handed_over_when_the_leader_ends() {
     sources.until_ready("web").await;
     assert_eq!(two.metric("replicas{roles=\"edge+ingest\"}").await, 1.0);
     prober.more(3).await;
-    let probed = prober.stop().await;
-    assert!(
-        probed.lost.is_empty() && probed.healing.is_empty() && probed.broken == 0,
-        "{probed:?}"
-    );
+    let sent = prober.stop().await;
+    assert_eq!((sent.refused(), sent.unanswered), (0, 0), "{sent:?}");
     let told = sources.events("web").await;
     assert_eq!(told.len(), 2, "one Event a generation: {told:?}");
 }
@@ -293,28 +288,27 @@ async fn a_server_with_a_lower_epoch_is_left() {
 
     let relay = Relay::new(&[new.grpc]).await;
     let site = Site::new();
-    let launch = site.launch().flag("config", &relay.config());
-    let launch = launch.sources_of(&sources.namespace);
+    let launch = sources.replica(&site, &relay.config());
     let server = launch.clone().start().await;
     sources.until_ready("web").await;
-    let prober = Prober::start(&server, "web");
+    let prober = Prober::start(server.http, &server.target("web"));
     prober.more(3).await;
     relay.to(&[old.grpc]);
     drop(new);
     let left = |line: &str| line.contains(&format!("its epoch is {low}"));
     server.logged("that the old one is left", left).await;
     prober.more(20).await;
-    let probed = prober.stop().await;
-    assert!(probed.lost.is_empty() && probed.healing.is_empty(), "{probed:?}");
+    let sent = prober.stop().await;
+    assert_eq!(sent.refused(), 0, "{sent:?}");
     drop(server);
 
     // It is remembered over a restart.
     let server = launch.start().await;
     server.logged("that the old one is left", left).await;
-    let prober = Prober::start(&server, "web");
+    let prober = Prober::start(server.http, &server.target("web"));
     prober.more(3).await;
-    let probed = prober.stop().await;
-    assert!(probed.lost.is_empty() && probed.healing.is_empty(), "{probed:?}");
+    let sent = prober.stop().await;
+    assert_eq!(sent.refused(), 0, "{sent:?}");
 }
 
 /// Somebody else changes the source all the time: now and then a status is ready when there is a

@@ -8,7 +8,7 @@ use kube::Api;
 use segment_source_tests::{
     kube::{api::ApiServer, tools::Version},
     manifest::welcome_mapping,
-    mount::Mount,
+    mount::{IDENTITY, Mount},
     prober::Prober,
     relay::Relay,
     site::Site,
@@ -19,8 +19,6 @@ use segment_source_tests::{
 };
 use serde_json::json;
 use tonic::Code;
-
-const IDENTITY: &[&str] = &["ca.crt", "tls.crt", "tls.key"];
 
 fn empty(name: &str) -> serde_json::Value {
     json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "type": "Opaque"})
@@ -73,8 +71,8 @@ async fn certificates_are_made_and_rotated_without_anybody_noticing() {
     let at = site.path().join("tls");
     let mount = Mount::new(&client, &namespace, "rel-tls", IDENTITY, &at).await;
     let tls = mount.folder.to_str().expect("UTF-8").to_owned();
-    let launch = site.launch().flag("config", &config).flag("tls", &tls).flag("replica", "good");
-    let server = launch.sources_of(&namespace).start().await;
+    let launch = sources.replica(&site, &config);
+    let server = launch.flag("tls", &tls).flag("replica", "good").start().await;
     sources.until_ready("web").await;
 
     // A certificate is good for what it says: the service refuses to start with one of too few
@@ -99,7 +97,7 @@ async fn certificates_are_made_and_rotated_without_anybody_noticing() {
     let refused = Watcher::over(channel(None), "bad", 2).await.expect_err("nobody is asking");
     assert_ne!(refused.code(), Code::Ok, "{refused}");
 
-    let prober = Prober::start(&server, "web");
+    let prober = Prober::start(server.http, &server.target("web"));
     let (mut leaves, mut authorities, mut both) = (BTreeSet::new(), BTreeSet::new(), false);
     let mut reconnects = 0;
     while authorities.len() < 3 || leaves.len() < 4 || !both {
@@ -129,8 +127,8 @@ async fn certificates_are_made_and_rotated_without_anybody_noticing() {
     // By the newest certificates an edit still goes all the way.
     sources.source("web", json!({"mappings": []})).await;
     sources.until_ready("web").await;
-    let probed = prober.stop().await;
-    assert!(probed.lost.is_empty() && probed.healing.is_empty(), "{probed:?}");
+    let sent = prober.stop().await;
+    assert_eq!(sent.refused(), 0, "{sent:?}");
     assert_eq!(key(&sources, "rel-platform-token", "token").await, Some(token), "it stays");
     let log = format!("{}{}{}", one.log(), two.log(), server.log());
     assert!(!log.contains("PRIVATE KEY"), "a key is in a log");

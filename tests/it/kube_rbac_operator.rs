@@ -9,12 +9,12 @@ use std::{
 };
 
 use segment_source_tests::{
+    bare::{ACCOUNT, BareRelease},
     chart::available,
     kube::{
         audit::{Asked, Audited},
         tools::Version,
     },
-    release::{ACCOUNT, Release},
     rights::Right,
     sources::{Sources, install},
 };
@@ -56,7 +56,7 @@ fn wrong(rights: &[Right], asked: &[Asked], how: Use) -> BTreeSet<String> {
 async fn check(audited: &Audited, values: &str, namespaces: (&str, &str), how: Use) {
     let api = &audited.api;
     let (own, watched) = namespaces;
-    let release = Release::install(api, own, values).await;
+    let release = BareRelease::install(api, own, values).await;
     let client = api.client().await;
     let sources = Sources { api, client, namespace: watched.to_owned() };
     live(&release, &sources, &Values::fresh()).await;
