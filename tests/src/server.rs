@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Events are as large as the largest body, and come with a description.
-const MAX_MESSAGE: usize = 64 << 20;
+pub(crate) const MAX_MESSAGE: usize = 64 << 20;
 
 /// How the program is to be started.
 #[derive(Clone, Debug)]
