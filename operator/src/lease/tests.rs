@@ -1,3 +1,5 @@
+//! The election step by step, and terms on a paused clock. The API server is not asked here.
+
 use std::time::Duration;
 
 use tokio::time::{Instant, advance};

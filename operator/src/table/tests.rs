@@ -1,3 +1,5 @@
+//! What replicas are told by the table, and what it makes of their answers. No stream is opened here.
+
 use std::sync::Arc;
 
 use segment_source_proto::config::v1::{
