@@ -5,12 +5,11 @@ use std::{fs, path::Path, process::Stdio};
 
 use segment_source_tests::{
     admission::examples,
-    chart::{chart, documents, helm},
+    chart::{chart, documents, everything, helm},
     kube::{
         api::ApiServer,
         tools::{Version, available, tool},
     },
-    process::root,
     schemas::{TEMPLATE, files},
     wait::eventually,
 };
@@ -22,11 +21,9 @@ const FOREIGN: [&str; 3] =
     ["cert-manager.io/", "monitoring.coreos.com/", "gateway.networking.k8s.io/"];
 
 fn sets() -> Vec<String> {
-    let file = root().join("tests/fixtures/charts/everything.values.yaml");
-    let everything = fs::read_to_string(file).expect("the fixture is there");
     let cluster = "watchNamespaces: ['*']\nmode: distributed\nedge: {autoscaling: {enabled: true}}";
     let other = "watchNamespaces: [prod, staging]\nserviceAccount: {create: false}\nlisten: '[::]'";
-    ["", "mode: distributed", cluster, other, &everything].map(str::to_owned).to_vec()
+    ["", "mode: distributed", cluster, other, &everything()].map(str::to_owned).to_vec()
 }
 
 /// Documents that a bare API server knows, as a list for kubectl.

@@ -14,7 +14,7 @@ use crate::{
     kube::{cluster::Cluster, netns::Forward},
     manifest,
     prober::Prober,
-    process::root,
+    process::{root, script},
     remote::Remote,
 };
 
@@ -65,14 +65,8 @@ pub struct Release<'a> {
 /// # Panics
 /// When it cannot be built.
 pub async fn image(which: &str) -> PathBuf {
-    let mut command = Command::new(root().join("tests/tools/image"));
-    command.arg(which).current_dir(root()).stderr(Stdio::inherit()).kill_on_drop(true);
-    // What Cargo tells a test about itself must not reach the build.
-    for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("CARGO_") && name != "CARGO_HOME" {
-            command.env_remove(name);
-        }
-    }
+    let mut command = Command::from(script("tests/tools/image"));
+    command.arg(which).stderr(Stdio::inherit()).kill_on_drop(true);
     let output = command.output().await.expect("tests/tools/image runs");
     assert!(output.status.success(), "tests/tools/image {which}: {}", output.status);
     let said = String::from_utf8_lossy(&output.stdout);
