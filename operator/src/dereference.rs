@@ -26,6 +26,7 @@ pub(crate) struct Dereference {
 }
 
 /// A Secret as it was read last.
+#[derive(Clone, PartialEq, Eq)]
 struct Kept {
     version: Arc<str>,
     data: Data,
@@ -39,8 +40,8 @@ pub(crate) struct Values {
 
 #[derive(Clone, PartialEq, Eq)]
 struct Found {
-    version: Option<Arc<str>>,
-    data: Option<Data>,
+    /// `None`: it never was there.
+    kept: Option<Kept>,
     /// It is not there any more; these are its last values.
     gone: bool,
 }
@@ -54,15 +55,15 @@ impl fmt::Debug for Values {
 impl Values {
     /// The value of a key.
     pub(crate) fn get(&self, secret: &str, key: &str) -> Option<Vec<u8>> {
-        let data = self.by_secret.get(secret)?.data.as_ref()?;
-        data.iter().find(|(name, _)| name == key).map(|(_, value)| value.clone())
+        let kept = self.by_secret.get(secret)?.kept.as_ref()?;
+        kept.data.iter().find(|(name, _)| name == key).map(|(_, value)| value.clone())
     }
 
     /// Which versions of which Secrets these are.
     pub(crate) fn versions(&self) -> Versions {
         let versions = self.by_secret.iter().map(|(secret, it)| Version {
             secret: secret.clone(),
-            version: it.version.clone(),
+            version: it.kept.as_ref().map(|it| it.version.clone()),
             gone: it.gone,
         });
         Versions(versions.collect())
@@ -131,17 +132,11 @@ impl Dereference {
         }
     }
 
-    fn kept(&self, secret: &Name) -> Option<(Arc<str>, Data)> {
-        lock(&self.kept).get(secret).map(|it| (it.version.clone(), it.data.clone()))
-    }
-
     async fn find(&self, secret: &Name) -> Result<Found, kube::Error> {
-        let kept = self.kept(secret);
+        let kept = lock(&self.kept).get(secret).cloned();
         let Some(version) = self.secrets.version(secret) else { return Ok(last(kept)) };
-        if let Some((kept, data)) = &kept
-            && *kept == version
-        {
-            return Ok(Found { version: Some(version), data: Some(data.clone()), gone: false });
+        if kept.as_ref().is_some_and(|it| it.version == version) {
+            return Ok(Found { kept, gone: false });
         }
         let api: Api<Secret> = Api::namespaced(self.client.clone(), &secret.namespace);
         let read = api.get_opt(&secret.name).await;
@@ -150,17 +145,13 @@ impl Dereference {
         };
         let version: Arc<str> = read.metadata.resource_version.unwrap_or_default().into();
         let data = read.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0));
-        let data: Data = data.collect();
-        let entry = Kept { version: version.clone(), data: data.clone() };
-        lock(&self.kept).insert(secret.clone(), entry);
-        Ok(Found { version: Some(version), data: Some(data), gone: false })
+        let kept = Kept { version, data: data.collect() };
+        lock(&self.kept).insert(secret.clone(), kept.clone());
+        Ok(Found { kept: Some(kept), gone: false })
     }
 }
 
 /// What is left of a Secret that is not there.
-fn last(kept: Option<(Arc<str>, Data)>) -> Found {
-    match kept {
-        Some((version, data)) => Found { version: Some(version), data: Some(data), gone: true },
-        None => Found { version: None, data: None, gone: false },
-    }
+fn last(kept: Option<Kept>) -> Found {
+    Found { gone: kept.is_some(), kept }
 }

@@ -131,10 +131,10 @@ impl Certificates {
         let now = jiff::Timestamp::now().as_second();
         let signers = self.keep_authorities(now, ca_secret).await?;
         let facts: Vec<Authority> = signers.iter().map(|it| it.facts.clone()).collect();
-        let by = plan::signer(now, &facts).context("there is no authority that could sign")?;
-        let signer = signers.iter().find(|it| it.facts.id == by.id);
-        let signer = signer.context("there is no authority that could sign")?;
-        self.expiries.set("ca", by.validity.until);
+        let signer = plan::signer(now, &facts)
+            .and_then(|by| signers.iter().find(|it| it.facts.id == by.id))
+            .context("there is no authority that could sign")?;
+        self.expiries.set("ca", signer.facts.validity.until);
         let bundle: String = signers.iter().map(|it| it.certificate.as_str()).collect();
         let mut validities = Vec::new();
         let mut problem = None;
