@@ -9,11 +9,11 @@ use kube::{
     Api,
     api::{ListParams, PostParams},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     chart::{find, list, parse, render_as, text},
-    kube::api::ApiServer,
+    kube::{api::ApiServer, audit::Asked},
     operator::{Launch, Operator},
     release::NAME,
     rights::{Right, granted},
@@ -49,7 +49,7 @@ impl<'a> BareRelease<'a> {
         let documents = parse(&answer.out);
         let wanted = |it: &&Value| KINDS.contains(&text(&it["kind"]));
         let bare: Vec<&Value> = documents.iter().filter(wanted).collect();
-        let items = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": bare});
+        let items = json!({"apiVersion": "v1", "kind": "List", "items": bare});
         api.kubectl(&["apply", "--server-side", "-f", "-"], &items.to_string()).await.exits(0);
         let release = Self { api, namespace: namespace.to_owned(), documents };
         for right in release.rights() {
@@ -66,18 +66,37 @@ impl<'a> BareRelease<'a> {
 
     /// The API server learns of roles a little after it has stored them.
     async fn until_in_force(&self, right: &Right) {
+        let asked = Asked {
+            verb: right.verb.clone(),
+            group: right.group.clone(),
+            resource: right.resource.clone(),
+            namespace: right.namespace.clone(),
+            name: right.name.clone(),
+            allowed: true,
+        };
+        eventually(&format!("{right:?} is in force"), || async {
+            self.allows(&asked).await.then_some(())
+        })
+        .await;
+    }
+
+    /// Whether the operator may ask that now.
+    ///
+    /// # Panics
+    /// When the API server does not answer.
+    pub async fn allows(&self, asked: &Asked) -> bool {
         let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-        let (resource, part) = right.resource.split_once('/').unwrap_or((&right.resource, ""));
+        let (resource, part) = asked.resource.split_once('/').unwrap_or((&asked.resource, ""));
         let review = SubjectAccessReview {
             spec: SubjectAccessReviewSpec {
                 user: Some(format!("system:serviceaccount:{}:{ACCOUNT}", self.namespace)),
                 resource_attributes: Some(ResourceAttributes {
-                    group: some(&right.group),
+                    group: some(&asked.group),
                     resource: some(resource),
                     subresource: some(part),
-                    name: some(&right.name),
-                    namespace: some(&right.namespace),
-                    verb: some(&right.verb),
+                    name: some(&asked.name),
+                    namespace: some(&asked.namespace),
+                    verb: some(&asked.verb),
                     ..ResourceAttributes::default()
                 }),
                 ..SubjectAccessReviewSpec::default()
@@ -85,11 +104,42 @@ impl<'a> BareRelease<'a> {
             ..SubjectAccessReview::default()
         };
         let reviews: Api<SubjectAccessReview> = Api::all(self.api.client().await);
-        eventually(&format!("{right:?} is in force"), || async {
-            let review = reviews.create(&PostParams::default(), &review).await;
-            review.expect("it is reviewed").status.is_some_and(|it| it.allowed).then_some(())
-        })
-        .await;
+        let review = reviews.create(&PostParams::default(), &review).await;
+        review.expect("it is reviewed").status.is_some_and(|it| it.allowed)
+    }
+
+    /// Takes a single right out of the role that has it.
+    ///
+    /// # Panics
+    /// When there is no such role.
+    pub async fn take(&self, right: &Right) {
+        let of_role = |it: &Right| it.role == right.role && it.namespace == right.namespace;
+        let rest = self.rights().into_iter().filter(|it| of_role(it) && it != right);
+        let rules: Vec<Value> = rest.map(|it| it.rule()).collect();
+        self.set_rules(right, &json!(rules)).await;
+    }
+
+    /// Puts it back, and waits until it is in force.
+    ///
+    /// # Panics
+    /// When there is no such role.
+    pub async fn give_back(&self, right: &Right) {
+        let role = self.documents.iter().find(|it| {
+            let home = it["metadata"]["namespace"].as_str().unwrap_or_default();
+            let name = format!("{}/{}", text(&it["kind"]), text(&it["metadata"]["name"]));
+            name == right.role && (home.is_empty() || home == right.namespace)
+        });
+        self.set_rules(right, &role.expect("the chart has it")["rules"]).await;
+        self.until_in_force(right).await;
+    }
+
+    async fn set_rules(&self, right: &Right, rules: &Value) {
+        let (kind, name) = right.role.split_once('/').expect("a kind and a name");
+        let patch = json!({"rules": rules}).to_string();
+        let patch = ["patch", kind, name, "--type=merge", "-p", &patch];
+        let place = ["-n", &right.namespace];
+        let place = if right.namespace.is_empty() { &[][..] } else { &place[..] };
+        self.api.kubectl(&[&patch[..], place].concat(), "").await.exits(0);
     }
 
     /// The operator, as its Deployment runs it: other are only the addresses it listens on, and what

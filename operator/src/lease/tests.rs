@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, advance};
+use tokio::time::{Instant, advance, timeout};
 
 use super::{
     elector::{Elector, Record, Step},
@@ -79,6 +79,11 @@ fn what_is_given_back_is_nobodys() {
     assert_eq!((elector.release(), elector.release()), (Some(released), None));
 }
 
+/// Without it, a test whose clock stands still would wait for ever.
+async fn soon<T>(future: impl Future<Output = T>) -> T {
+    timeout(DURATION * 10, future).await.expect("it comes by itself")
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_term_is_over_at_its_end_without_anyone_saying_so() {
     let (office, leadership) = Office::new();
@@ -90,8 +95,17 @@ async fn a_term_is_over_at_its_end_without_anyone_saying_so() {
     // Stopped and continued: nothing ran in between.
     advance(Duration::from_millis(1)).await;
     assert_eq!((leadership.epoch(), office.is_held()), (None, true));
-    leadership.over(3).await;
-    office.expired().await;
+    soon(leadership.over(3)).await;
+    soon(office.expired()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_for_the_end_of_a_term_is_woken_at_its_end() {
+    let (office, leadership) = Office::new();
+    let end = Instant::now() + DURATION;
+    office.hold(3, end);
+    soon(async { tokio::join!(leadership.over(3), office.expired()) }).await;
+    assert!(Instant::now() >= end && leadership.epoch().is_none());
 }
 
 #[tokio::test(start_paused = true)]
@@ -108,7 +122,7 @@ async fn a_term_that_is_renewed_goes_on() {
         leadership.over(3).await;
         Instant::now()
     };
-    let ((), end) = tokio::join!(over, renewals);
+    let ((), end) = soon(async { tokio::join!(over, renewals) }).await;
     assert!(end >= start + DURATION * 5 / 2, "{:?}", end - start);
     office.leave("test");
     office.hold(4, end + DURATION);

@@ -8,7 +8,12 @@ use segment_source_proto::config::v1::{
     watch_request::Request, watch_response::Response,
 };
 use segment_source_runtime::tls::{Peer, Role, Security, incoming};
-use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle, time::Instant};
+use tokio::{
+    net::TcpListener,
+    sync::mpsc,
+    task::JoinHandle,
+    time::{Instant, timeout},
+};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status, Streaming};
@@ -23,6 +28,8 @@ use crate::{
 };
 
 const LONG: Duration = Duration::from_secs(60);
+/// Long enough for a busy machine.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 struct Rig {
     table: Arc<Table>,
@@ -82,7 +89,8 @@ struct Client {
 
 impl Client {
     async fn next(&mut self) -> String {
-        match self.responses.message().await {
+        let message = timeout(PATIENCE, self.responses.message()).await;
+        match message.expect("a response comes") {
             Ok(Some(response)) => match response.response.unwrap() {
                 Response::Opened(opened) => format!("opened {}", opened.epoch),
                 Response::State(state) => match state.state.unwrap() {
@@ -114,9 +122,9 @@ fn request(request: Request) -> WatchRequest {
 
 /// What happens without anyone being told.
 async fn until(holds: impl Fn() -> bool) {
-    let patience = Instant::now() + Duration::from_secs(20);
+    let end = Instant::now() + PATIENCE;
     while !holds() {
-        assert!(Instant::now() < patience, "it did not come true");
+        assert!(Instant::now() < end, "it did not come true");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
