@@ -14,8 +14,7 @@ use kube::{
     api::{Patch, PatchParams, WatchEvent, WatchParams},
 };
 use segment_source_tests::{
-    http::{Connection, Request},
-    server::Server,
+    http::Connection,
     sign::{fresh_id, sign, track},
     sources::Sources,
 };
@@ -78,27 +77,28 @@ pub(crate) async fn measure(
 
 /// Makes one change, and says how long it took until every replica takes what is signed with
 /// `secret`.
-async fn one<K>(
+async fn one<K: Clone + DeserializeOwned + Debug>(
     api: Api<K>,
     fleet: &Fleet,
     name: &str,
     patch: Value,
     secret: &str,
-) -> anyhow::Result<Duration>
-where
-    K: Clone + DeserializeOwned + Debug,
-{
+) -> anyhow::Result<Duration> {
     let version = api.get_metadata(name).await?.metadata.resource_version.unwrap_or_default();
     let only = WatchParams::default().fields(&format!("metadata.name={name}"));
     let mut events = Box::pin(api.watch_metadata(&only.disable_bookmarks(), &version).await?);
     let body = track(&fresh_id(), "ann", "Changed").to_string();
+    let signature = sign(secret.as_bytes(), body.as_bytes());
     let mut replicas = Vec::new();
     for replica in &fleet.replicas {
-        replicas.push(Asking::open(replica, name, &body, secret).await?);
+        let request = replica.webhook(name).header("X-Signature", &signature).body(body.as_str());
+        let mut connection = Connection::open(replica.http).await?;
+        let taken = connection.call(&request).await?.status == 202;
+        anyhow::ensure!(!taken, "it is served before the change");
+        replicas.push((connection, request));
     }
 
-    let parameters = PatchParams::default();
-    let patch = Patch::Merge(patch);
+    let (parameters, patch) = (PatchParams::default(), Patch::Merge(patch));
     let changed = async { anyhow::Ok(api.patch(name, &parameters, &patch).await?) };
     let seen = async {
         match events.try_next().await?.context("the watch ended")? {
@@ -106,39 +106,15 @@ where
             other => anyhow::bail!("instead of the change the watch says {other:?}"),
         }
     };
-    let served = try_join_all(replicas.iter_mut().map(Asking::until_taken));
-    let all = async { tokio::try_join!(served, seen, changed) };
+    let served = replicas.iter_mut().map(|(connection, request)| async {
+        while connection.call(request).await?.status != 202 {
+            sleep(PAUSE).await;
+        }
+        anyhow::Ok(Instant::now())
+    });
+    let all = async { tokio::try_join!(try_join_all(served), seen, changed) };
     let (served, seen, _) =
         timeout(PATIENCE, all).await.context("it is not everywhere in time")??;
     let last = served.into_iter().max().context("there are no replicas")?;
     Ok(last.saturating_duration_since(seen))
-}
-
-/// One replica, which is asked again and again.
-struct Asking {
-    connection: Connection,
-    request: Request,
-}
-
-impl Asking {
-    /// Fails when it takes the request already.
-    async fn open(replica: &Server, name: &str, body: &str, secret: &str) -> anyhow::Result<Self> {
-        let signature = sign(secret.as_bytes(), body.as_bytes());
-        let request = replica.webhook(name).header("X-Signature", &signature).body(body);
-        let mut asking = Self { connection: Connection::open(replica.http).await?, request };
-        anyhow::ensure!(!asking.taken().await?, "it was served before the change");
-        Ok(asking)
-    }
-
-    async fn until_taken(&mut self) -> anyhow::Result<Instant> {
-        while !self.taken().await? {
-            sleep(PAUSE).await;
-        }
-        Ok(Instant::now())
-    }
-
-    async fn taken(&mut self) -> anyhow::Result<bool> {
-        let reply = timeout(PATIENCE, self.connection.call(&self.request)).await;
-        Ok(reply.context("the replica does not answer")??.status == 202)
-    }
 }

@@ -9,7 +9,6 @@ use segment_source_tests::{
     site::Site,
     sources::Sources,
 };
-use serde::Serialize;
 
 /// The longest that anything is waited for.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -25,14 +24,6 @@ pub(crate) struct Fleet {
     started: Instant,
 }
 
-/// Bytes in RAM now, and the most there ever were.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub(crate) struct Memory {
-    pub(crate) operator: (u64, u64),
-    /// Of the replica with the most.
-    pub(crate) replica: (u64, u64),
-}
-
 impl Fleet {
     /// Starts the operator and, as soon as it listens, the replicas.
     pub(crate) async fn start(sources: &Sources<'_>, replicas: usize) -> Self {
@@ -41,9 +32,8 @@ impl Fleet {
         let sites: Vec<_> = (0..replicas).map(|_| Site::inside(&root().join("target"))).collect();
         let mut all = Vec::new();
         for (number, site) in sites.iter().enumerate() {
-            let launch = site.launch().flag("config", &operator.config());
+            let launch = site.launch().flag("config", &operator.config()).unready();
             let launch = launch.flag("replica", &format!("replica-{number}"));
-            let launch = launch.flag("log", "warn,segment_source=info").unready();
             all.push(launch.sources_of(&sources.namespace).start().await);
         }
         Self { operator, replicas: all, _sites: sites, started }
@@ -85,28 +75,24 @@ impl Fleet {
         .await
     }
 
-    async fn until(
+    async fn until<F: AsyncFnMut(&Self) -> bool>(
         &mut self,
         what: &str,
-        mut done: impl AsyncFnMut(&Self) -> bool,
+        mut done: F,
     ) -> anyhow::Result<Duration> {
         while !done(self).await {
             anyhow::ensure!(self.started.elapsed() < PATIENCE, "waited in vain: {what}");
-            anyhow::ensure!(self.operator.exited().is_none(), "the operator ended");
-            for replica in &mut self.replicas {
-                anyhow::ensure!(replica.exited().is_none(), "a replica ended");
-            }
+            let ended = self.replicas.iter_mut().any(|it| it.exited().is_some());
+            anyhow::ensure!(!ended && self.operator.exited().is_none(), "a process ended");
             tokio::time::sleep(PAUSE).await;
         }
         Ok(self.started.elapsed())
     }
 
-    pub(crate) fn memory(&self) -> Memory {
+    /// Bytes in RAM now, and the most there ever were: of the operator, and of the largest replica.
+    pub(crate) fn memory(&self) -> [(u64, u64); 2] {
         let replicas = self.replicas.iter().map(|it| memory(it.pid()));
-        Memory {
-            operator: memory(self.operator.pid()),
-            replica: replicas.max_by_key(|it| it.0).unwrap_or_default(),
-        }
+        [memory(self.operator.pid()), replicas.max().unwrap_or_default()]
     }
 }
 

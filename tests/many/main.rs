@@ -27,6 +27,10 @@ use crate::{change::Change, fleet::Fleet, report::Step, requests::Requests};
 
 /// After something big, before something is measured that should be quiet.
 const SETTLE: Duration = Duration::from_secs(5);
+/// How long nothing should happen.
+const STEADY: Duration = Duration::from_secs(30);
+/// Each has both roles.
+const REPLICAS: usize = 3;
 
 /// Measures an operator and its replicas with many SegmentSources.
 #[derive(Debug, Parser)]
@@ -36,15 +40,9 @@ struct Args {
     #[arg(long, value_delimiter = ',', default_value = "0,1000,10000",
           value_parser = clap::value_parser!(u64).range(0..=20_000))]
     sources: Vec<u64>,
-    /// Replicas, each with both roles: 1 to 10.
-    #[arg(long, default_value = "3", value_parser = clap::value_parser!(u64).range(1..=10))]
-    replicas: u64,
     /// Changes of each kind, to a source of its own each: 1 to 1,000.
     #[arg(long, default_value = "200", value_parser = clap::value_parser!(u64).range(1..=1000))]
     changes: u64,
-    /// Seconds in which nothing should happen: 5 to 300.
-    #[arg(long, default_value = "30", value_parser = clap::value_parser!(u64).range(5..=300))]
-    steady: u64,
     /// Also writes the numbers to this file.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -78,17 +76,16 @@ async fn measure(args: &Args, count: usize) -> anyhow::Result<Step> {
     sleep(SETTLE).await;
 
     let before = asked().await?;
-    let mut fleet = Fleet::start(sources, usize::try_from(args.replicas)?).await;
+    let mut fleet = Fleet::start(sources, REPLICAS).await;
     let synced = fleet.until_synced(1).await?;
     let ready = fleet.until_ready(count).await?;
     let start = asked().await?.since(&before, ready);
     population::all_ready(sources, count).await?;
     sleep(SETTLE).await;
 
-    let time = Duration::from_secs(args.steady);
     let before = asked().await?;
-    sleep(time).await;
-    let steady = asked().await?.since(&before, time);
+    sleep(STEADY).await;
+    let steady = asked().await?.since(&before, STEADY);
     let memory = fleet.memory();
 
     let times = usize::try_from(args.changes)?.min(count / 2);

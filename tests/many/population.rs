@@ -24,7 +24,7 @@ pub(crate) fn name(n: usize) -> String {
     format!("source-{n:05}")
 }
 
-/// The value of a key in some revision of its Secret: made up, and another one for each.
+/// The value of a key in some revision of its Secret; made up.
 pub(crate) fn value(name: &str, key: &str, revision: u32) -> String {
     format!("not-a-real-secret-of-{name}-{key}-{revision}")
 }
@@ -69,15 +69,16 @@ pub(crate) async fn create(sources: &Sources<'_>, count: usize) -> anyhow::Resul
 /// Fails unless there are so many, and all of them say of their newest generation that it is ready.
 pub(crate) async fn all_ready(sources: &Sources<'_>, count: usize) -> anyhow::Result<()> {
     let list = sources.all().list(&ListParams::default()).await?;
-    let ready = list.items.iter().filter(|it| is_ready(it)).count();
+    let is_ready = |it: &&DynamicObject| {
+        let conditions = it.data.pointer("/status/conditions").and_then(Value::as_array);
+        let generation = json!(it.metadata.generation);
+        conditions.into_iter().flatten().any(|it| {
+            it["type"] == "Ready"
+                && it["status"] == "True"
+                && it["observedGeneration"] == generation
+        })
+    };
+    let ready = list.items.iter().filter(is_ready).count();
     anyhow::ensure!(ready == count, "{ready} of {count} sources say that they are ready");
     Ok(())
-}
-
-fn is_ready(source: &DynamicObject) -> bool {
-    let generation = json!(source.metadata.generation);
-    let conditions = source.data.pointer("/status/conditions").and_then(Value::as_array);
-    conditions.into_iter().flatten().any(|it| {
-        it["type"] == "Ready" && it["status"] == "True" && it["observedGeneration"] == generation
-    })
 }

@@ -7,7 +7,7 @@ use std::{
 
 use serde::Serialize;
 
-use crate::{fleet::Memory, requests::Asked};
+use crate::requests::Asked;
 
 /// A change is served by all replicas so soon after the watch event, in 99 of 100 cases.
 const PROMISED_MILLIS: f64 = 100.0;
@@ -21,7 +21,8 @@ pub(crate) struct Step {
     /// Until then.
     pub(crate) start: Asked,
     pub(crate) steady: Asked,
-    pub(crate) memory: Memory,
+    /// Now and at most, of the operator and of a replica.
+    pub(crate) memory: [(u64, u64); 2],
     /// Of specs and of Secrets; none without sources.
     pub(crate) changes: Option<[Latency; 2]>,
     /// The same after the operator was ended and started again.
@@ -78,8 +79,8 @@ impl Step {
             ("Start: requests per second", format!("{:.0}", self.start.per_second)),
             ("Steady: requests per second", format!("{:.2}", self.steady.per_second)),
             ("Steady: writes, without Leases", self.steady.writes.to_string()),
-            ("Steady: operator, MiB now / most", mib(self.memory.operator)),
-            ("Steady: replica, MiB now / most", mib(self.memory.replica)),
+            ("Steady: operator, MiB now / most", mib(self.memory[0])),
+            ("Steady: replica, MiB now / most", mib(self.memory[1])),
             ("Spec changed: served, ms p50 / p99 / max", change(0)),
             ("Secret changed: served, ms p50 / p99 / max", change(1)),
             ("Operator restarted: synced, s", seconds(self.restart_synced)),
