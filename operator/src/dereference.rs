@@ -26,9 +26,31 @@ pub(crate) struct Dereference {
 }
 
 /// A Secret as it was read last.
+#[derive(Clone)]
 struct Kept {
     version: Arc<str>,
     data: Data,
+    gone_keys: Arc<[String]>,
+}
+
+impl Kept {
+    /// What was read now, and the last values of keys that had one.
+    fn read(version: Arc<str>, mut data: Vec<(String, Vec<u8>)>, before: Option<&Self>) -> Self {
+        data.retain(|(_, value)| !value.is_empty());
+        let mut gone_keys = Vec::new();
+        for (key, value) in before.into_iter().flat_map(|it| it.data.iter()) {
+            if !data.iter().any(|(name, _)| name == key) {
+                gone_keys.push(key.clone());
+                data.push((key.clone(), value.clone()));
+            }
+        }
+        Self { version, data: data.into(), gone_keys: gone_keys.into() }
+    }
+
+    fn found(self, gone: bool) -> Found {
+        let Self { version, data, gone_keys } = self;
+        Found { version: Some(version), data: Some(data), gone, gone_keys }
+    }
 }
 
 /// What the Secrets of a source hold. Equal versions mean equal values.
@@ -43,6 +65,8 @@ struct Found {
     data: Option<Data>,
     /// It is not there any more; these are its last values.
     gone: bool,
+    /// Keys that are not in it any more, or are empty; these are their last values.
+    gone_keys: Arc<[String]>,
 }
 
 impl fmt::Debug for Values {
@@ -68,9 +92,10 @@ impl Values {
         Versions(versions.collect())
     }
 
-    /// Secrets that are gone, whose last values are used.
-    pub(crate) fn gone(&self) -> impl Iterator<Item = &str> {
-        self.by_secret.iter().filter(|(_, it)| it.gone).map(|(name, _)| name.as_str())
+    /// Whether the value of a key is its last one: the key, or the Secret, is gone.
+    pub(crate) fn is_gone(&self, secret: &str, key: &str) -> bool {
+        let gone = |it: &Found| it.gone || it.gone_keys.iter().any(|gone| gone == key);
+        self.get(secret, key).is_some() && self.by_secret.get(secret).is_some_and(gone)
     }
 }
 
@@ -95,8 +120,8 @@ impl Dereference {
         Self { client, secrets, index, kept: Mutex::default(), errors }
     }
 
-    /// The values of these keys' Secrets. A Secret that is gone keeps its last values for as long
-    /// as this process lives; one that never was there has none.
+    /// The values of these keys' Secrets. A Secret or a key that is gone keeps its last values for
+    /// as long as this process lives; one that never was there has none.
     ///
     /// # Errors
     /// When the API server does not answer, or does not let us read one.
@@ -131,17 +156,15 @@ impl Dereference {
         }
     }
 
-    fn kept(&self, secret: &Name) -> Option<(Arc<str>, Data)> {
-        lock(&self.kept).get(secret).map(|it| (it.version.clone(), it.data.clone()))
+    fn kept(&self, secret: &Name) -> Option<Kept> {
+        lock(&self.kept).get(secret).cloned()
     }
 
     async fn find(&self, secret: &Name) -> Result<Found, kube::Error> {
         let kept = self.kept(secret);
         let Some(version) = self.secrets.version(secret) else { return Ok(last(kept)) };
-        if let Some((kept, data)) = &kept
-            && *kept == version
-        {
-            return Ok(Found { version: Some(version), data: Some(data.clone()), gone: false });
+        if let Some(kept) = kept.clone().filter(|kept| kept.version == version) {
+            return Ok(kept.found(false));
         }
         let api: Api<Secret> = Api::namespaced(self.client.clone(), &secret.namespace);
         let read = api.get_opt(&secret.name).await;
@@ -150,17 +173,37 @@ impl Dereference {
         };
         let version: Arc<str> = read.metadata.resource_version.unwrap_or_default().into();
         let data = read.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0));
-        let data: Data = data.collect();
-        let entry = Kept { version: version.clone(), data: data.clone() };
-        lock(&self.kept).insert(secret.clone(), entry);
-        Ok(Found { version: Some(version), data: Some(data), gone: false })
+        let entry = Kept::read(version, data.collect(), kept.as_ref());
+        lock(&self.kept).insert(secret.clone(), entry.clone());
+        Ok(entry.found(false))
     }
 }
 
 /// What is left of a Secret that is not there.
-fn last(kept: Option<(Arc<str>, Data)>) -> Found {
+fn last(kept: Option<Kept>) -> Found {
     match kept {
-        Some((version, data)) => Found { version: Some(version), data: Some(data), gone: true },
-        None => Found { version: None, data: None, gone: false },
+        Some(kept) => kept.found(true),
+        None => Found { version: None, data: None, gone: false, gone_keys: Arc::default() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Kept;
+
+    fn data(pairs: &[(&str, &str)]) -> Vec<(String, Vec<u8>)> {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), value.as_bytes().to_vec())).collect()
+    }
+
+    #[test]
+    fn a_key_that_goes_keeps_its_last_value() {
+        let one = Kept::read("1".into(), data(&[("a", "1"), ("b", "2"), ("never", "")]), None);
+        assert_eq!(*one.data, data(&[("a", "1"), ("b", "2")]));
+        let two = Kept::read("2".into(), data(&[("a", ""), ("b", "3")]), Some(&one));
+        assert_eq!(*two.data, data(&[("b", "3"), ("a", "1")]));
+        assert_eq!(*two.gone_keys, ["a"]);
+        let three = Kept::read("3".into(), data(&[("a", "4")]), Some(&two));
+        assert_eq!(*three.data, data(&[("a", "4"), ("b", "3")]));
+        assert_eq!(*three.gone_keys, ["b"]);
     }
 }
