@@ -30,6 +30,26 @@ pub(crate) struct Dereference {
 struct Kept {
     version: Arc<str>,
     data: Data,
+    /// Keys that are not in it any more, or are empty; these are their last values.
+    gone_keys: Arc<[String]>,
+}
+
+impl Kept {
+    /// What was read now, and the last values of keys that had one.
+    fn read(version: Arc<str>, mut data: Vec<(String, Vec<u8>)>, before: Option<&Self>) -> Self {
+        let mut gone_keys = Vec::new();
+        let before = before.into_iter().flat_map(|it| it.data.iter());
+        for (key, value) in before.filter(|(_, value)| !value.is_empty()) {
+            let now = data.iter_mut().find(|(name, _)| name == key);
+            match now {
+                Some((_, now)) if now.is_empty() => now.clone_from(value),
+                Some(_) => continue,
+                None => data.push((key.clone(), value.clone())),
+            }
+            gone_keys.push(key.clone());
+        }
+        Self { version, data: data.into(), gone_keys: gone_keys.into() }
+    }
 }
 
 /// What the Secrets of a source hold. Equal versions mean equal values.
@@ -69,9 +89,13 @@ impl Values {
         Versions(versions.collect())
     }
 
-    /// Secrets that are gone, whose last values are used.
-    pub(crate) fn gone(&self) -> impl Iterator<Item = &str> {
-        self.by_secret.iter().filter(|(_, it)| it.gone).map(|(name, _)| name.as_str())
+    /// Whether the value of a key is its last one: the key, or the Secret, is gone.
+    pub(crate) fn is_gone(&self, secret: &str, key: &str) -> bool {
+        let Some(Found { kept: Some(kept), gone }) = self.by_secret.get(secret) else {
+            return false;
+        };
+        let has = kept.data.iter().any(|(name, _)| name == key);
+        has && (*gone || kept.gone_keys.iter().any(|gone| gone == key))
     }
 }
 
@@ -96,8 +120,8 @@ impl Dereference {
         Self { client, secrets, index, kept: Mutex::default(), errors }
     }
 
-    /// The values of these keys' Secrets. A Secret that is gone keeps its last values for as long
-    /// as this process lives; one that never was there has none.
+    /// The values of these keys' Secrets. A Secret or a key that is gone keeps its last values for
+    /// as long as this process lives; one that never was there has none.
     ///
     /// # Errors
     /// When the API server does not answer, or does not let us read one.
@@ -145,7 +169,7 @@ impl Dereference {
         };
         let version: Arc<str> = read.metadata.resource_version.unwrap_or_default().into();
         let data = read.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0));
-        let kept = Kept { version, data: data.collect() };
+        let kept = Kept::read(version, data.collect(), kept.as_ref());
         lock(&self.kept).insert(secret.clone(), kept.clone());
         Ok(Found { kept: Some(kept), gone: false })
     }
@@ -154,4 +178,25 @@ impl Dereference {
 /// What is left of a Secret that is not there.
 fn last(kept: Option<Kept>) -> Found {
     Found { gone: kept.is_some(), kept }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Kept;
+
+    fn data(pairs: &[(&str, &str)]) -> Vec<(String, Vec<u8>)> {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), value.as_bytes().to_vec())).collect()
+    }
+
+    #[test]
+    fn a_key_that_goes_keeps_its_last_value() {
+        let one = Kept::read("1".into(), data(&[("a", "1"), ("b", "2"), ("never", "")]), None);
+        assert_eq!(*one.data, data(&[("a", "1"), ("b", "2"), ("never", "")]));
+        let two = Kept::read("2".into(), data(&[("b", "3"), ("a", ""), ("never", "")]), Some(&one));
+        assert_eq!(*two.data, data(&[("b", "3"), ("a", "1"), ("never", "")]));
+        assert_eq!(*two.gone_keys, ["a"]);
+        let three = Kept::read("3".into(), data(&[("a", "4")]), Some(&two));
+        assert_eq!(*three.data, data(&[("a", "4"), ("b", "3")]));
+        assert_eq!(*three.gone_keys, ["b"]);
+    }
 }

@@ -17,7 +17,9 @@ use kube::{
         controller::{Action, Config},
     },
 };
-use segment_source_crds::{Compiled, Problem, SegmentSource, references, status::condition};
+use segment_source_crds::{
+    Compiled, Problem, SecretRef, SegmentSource, references, status::condition,
+};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -233,7 +235,7 @@ impl Reconcile {
         let values = self.dereference.values(name, &references).await.map_err(failed("secrets"))?;
         let compiled = manifest.and_then(|manifest| compile(manifest, &values).ok());
         let notes = compiled.as_ref().map(|it| sentence(&it.warnings)).unwrap_or_default();
-        let unresolved = compiled.as_ref().map(|it| missing(it, &values));
+        let unresolved = compiled.as_ref().map(|it| missing(it, &references, &values));
         let held = match (compiled, &verdict) {
             (Some(compiled), _) => Held::Loaded(Box::new(compiled.source)),
             (None, Err(rejection)) => Held::NotLoaded(rejection.message.as_str().into()),
@@ -272,10 +274,12 @@ impl Reconcile {
 }
 
 /// What replicas would need and cannot have, in words for a person; empty for nothing.
-fn missing(compiled: &Compiled, values: &Values) -> String {
-    let gone = values.gone().map(|secret| {
+fn missing(compiled: &Compiled, references: &[SecretRef], values: &Values) -> String {
+    let gone = references.iter().filter(|it| values.is_gone(&it.name, &it.key));
+    let gone = gone.map(|SecretRef { name, key }| {
         let message = format!(
-            "Secret `{secret}` is gone; its last values stay in use until the operator starts again"
+            "key `{key}` of Secret `{name}` is gone; its last value stays in use until the operator \
+             starts again"
         );
         Problem::new("", message)
     });
