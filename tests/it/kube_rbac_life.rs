@@ -11,7 +11,7 @@ use segment_source_tests::{
     manifest::{broken_mapping, welcome_mapping},
     mount::{IDENTITY, Mount},
     operator::Operator,
-    bare::NAME,
+    release::NAME,
     sign::fresh_id,
     site::Site,
     sources::Sources,

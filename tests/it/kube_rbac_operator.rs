@@ -82,7 +82,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Takes every single right out of the roles, one at a time: the API server then refuses something
 /// that the operator has asked.
-async fn each_right_is_missed(release: &Release<'_>, rights: &[Right], asked: &[Asked]) {
+async fn each_right_is_missed(release: &BareRelease<'_>, rights: &[Right], asked: &[Asked]) {
     for right in rights {
         let needed = |it: &&Asked| rights.iter().all(|other| other.covers(it) == (other == right));
         let needed = asked.iter().find(needed).expect("it is used alone");

@@ -14,7 +14,7 @@ use segment_source_tests::{
     bare::BareRelease,
     chart::available,
     kube::{api::ApiServer, tools::Version},
-    bare::NAME,
+    release::NAME,
     sources::Sources,
     wait::eventually,
 };
