@@ -11,6 +11,7 @@ use segment_source_tests::{
         tools::{Version, available, tool},
     },
     schemas::{TEMPLATE, files},
+    sources::established,
     wait::eventually,
 };
 use serde_json::Value;
@@ -52,14 +53,7 @@ async fn server(version: Version) -> Option<&'static ApiServer> {
         let own = chart("segment-source-crds");
         let definition = helm(&["template", "any", own.to_str().expect("UTF-8")], "");
         api.kubectl(&["apply", "--server-side", "--filename", "-"], &definition.out).await.exits(0);
-        // `kubectl wait` fails while the conditions are still null.
-        let crd = "crd/segmentsources.segment-source.dev";
-        let get = ["get", crd, "--output", "jsonpath={.status.conditions[*].type}"];
-        eventually("the definition is established", async || {
-            let said = api.kubectl(&get, "").await;
-            said.out.contains("Established").then_some(())
-        })
-        .await;
+        established(&api.client().await).await;
         for name in ["prod", "staging"] {
             api.kubectl(&["create", "namespace", name], "").await.exits(0);
         }
