@@ -14,6 +14,7 @@ mod lock;
 mod memory;
 mod metrics;
 mod name;
+mod pauses;
 mod reconcile;
 mod report;
 mod revision;

@@ -145,6 +145,10 @@ impl Collector for Gauges {
         let refusals = i64::try_from(numbers.refusals).unwrap_or(i64::MAX);
         one(&mut encoder, "refusals", "Refusals of replicas that stand", refusals)?;
 
+        let unread = i64::try_from(numbers.unread).unwrap_or(i64::MAX);
+        let help = "Namespaces that are to be watched and cannot be read";
+        one(&mut encoder, "unread_namespaces", help, unread)?;
+
         let now = jiff::Timestamp::now().as_second();
         let expiries = lock(&self.expiries.0).clone();
         let left: BTreeMap<&str, i64> =

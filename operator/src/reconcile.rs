@@ -7,7 +7,6 @@ use std::{
     time::Duration,
 };
 
-use backon::{BackoffBuilder as _, ExponentialBuilder};
 use futures_util::{StreamExt as _, stream};
 use kube::{
     Resource as _,
@@ -30,6 +29,7 @@ use crate::{
     memory::{Finding, Memory},
     metrics::Metrics,
     name::Name,
+    pauses::{Pauses, pause},
     report::{Report, Reported},
     revision::Record,
     status::{Facts, find, state, status},
@@ -44,7 +44,7 @@ const DEBOUNCE: Duration = Duration::from_millis(10);
 /// A report that was too late is tried again then, should nothing else have come of it.
 const OUTDATED: Duration = Duration::from_secs(5);
 /// The shortest and the longest pause after a look that failed.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(120));
+const PAUSES: Pauses = (Duration::from_millis(500), Duration::from_secs(120));
 /// So many failures in a row, and replicas wait no longer for a source of which nothing is known.
 const PATIENCE: u32 = 6;
 
@@ -145,6 +145,10 @@ impl Reconcile {
 
     /// The whole look. IO: in `find_out` (reads), `keep` and `write` (writes, only while leading).
     async fn look(&self, name: &Name, source: &Source) -> Result<Action, Failed> {
+        if self.table.is_unread(&name.namespace) {
+            // Its Secrets may be there, and nobody can see them. It is marked once they are listed.
+            return Ok(Action::await_change());
+        }
         let metadata = source.meta();
         let read = source.read();
         let (finding, published) = self.find_out(name, metadata, &read).await?;
@@ -267,7 +271,7 @@ impl Reconcile {
             self.table.publish(&name, &Held::NotLoaded(bounded(reason).into()));
             self.first_pass.postpones(&name, &self.table, &self.dirty);
         }
-        Action::requeue(pause(failures))
+        Action::requeue(pause(PAUSES, failures))
     }
 }
 
@@ -281,16 +285,4 @@ fn missing(compiled: &Compiled, values: &Values) -> String {
     });
     let problems: Vec<Problem> = compiled.unresolved.iter().cloned().chain(gone).collect();
     sentence(&problems)
-}
-
-/// Grows with every failure, and differs a little between sources.
-fn pause(failures: u32) -> Duration {
-    let (shortest, longest) = PAUSES;
-    let pauses = ExponentialBuilder::new()
-        .with_min_delay(shortest)
-        .with_max_delay(longest)
-        .without_max_times()
-        .with_jitter()
-        .build();
-    pauses.take(failures.clamp(1, 16) as usize).last().unwrap_or(longest)
 }

@@ -39,7 +39,7 @@ use crate::{
     revision::Record,
     serve::ConfigService,
     table::Table,
-    watch::{Owed, Revisions, Scope, Secrets, Shelf as _, Shelves, Sources},
+    watch::{Reading, Revisions, Scope, Secrets, Shelf as _, Shelves, Sources},
 };
 
 /// How long connecting to the API server may take.
@@ -224,16 +224,20 @@ fn look(shared: &Shared, tasks: &mut Tasks<Stage>, memory: Arc<Memory>) {
     });
 
     let scopes = scopes(&shared.args.watch_namespaces, &shared.namespace);
-    let owed = Owed::new(Shelves::LISTS * scopes.len());
-    let (latch, listed, marked) = (shared.readiness.latch("sources"), owed.clone(), dirty.clone());
+    let (all, again) = (sources.clone(), dirty.clone());
+    let reading = Reading::new(&scopes, Shelves::LISTS, table.clone(), move |scope| {
+        again.mark(all.names().into_iter().filter(|name| scope.contains(name)));
+    });
+    let latch = shared.readiness.latch("sources");
+    let (settled, marked) = (reading.clone(), dirty.clone());
     let stop = tasks.stop_of(Stage::Looks);
     tasks.spawn(Stage::Looks, "the controller", async move {
-        if stop.run_until_cancelled(listed.all_paid()).await.is_none() {
+        if stop.run_until_cancelled(settled.settled()).await.is_none() {
             return Ok(());
         }
         table.all_listed();
         latch.set(true);
-        info!("all sources, Secrets and revisions are listed");
+        info!("sources, Secrets and revisions are listed");
         reconcile::run(reconcile, marked, stop).await;
         Ok(())
     });
@@ -253,7 +257,7 @@ fn look(shared: &Shared, tasks: &mut Tasks<Stage>, memory: Arc<Memory>) {
         definition::established(client.clone(), errors.clone()).await;
         latch.set(true);
         let follow =
-            |scope| shelves.clone().follow(client.clone(), scope, owed.clone(), errors.clone());
+            |scope| shelves.clone().follow(client.clone(), scope, reading.clone(), errors.clone());
         join_all(scopes.into_iter().map(follow)).await;
     });
 }

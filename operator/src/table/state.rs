@@ -13,7 +13,7 @@ use segment_source_proto::config::v1::{
 };
 
 use super::{
-    Behind, Held, Hello, Numbers, Progress, Published,
+    Held, Hello, Numbers, Progress, Published, Stale,
     replica::{Nack, Replica},
 };
 use crate::name::Name;
@@ -26,8 +26,12 @@ const REMOVALS: usize = 10_000;
 pub(super) struct State {
     version: u64,
     sources: BTreeMap<Name, Entry>,
-    /// How many of them nothing is known of.
+    /// How many of them, outside of unread namespaces, nothing is known of.
     unknown: usize,
+    /// Namespaces of which it is not known what is in them.
+    unread: BTreeSet<String>,
+    /// How often one of those was read after all.
+    reads: u64,
     /// What changed at which version; each source once.
     order: BTreeMap<u64, Name>,
     /// Those of `order` at which a source went.
@@ -106,7 +110,7 @@ impl State {
             return;
         }
         self.sources.insert(name.clone(), Entry { version: 0, kept: Kept::Unknown });
-        self.unknown += 1;
+        self.unknown += usize::from(!self.unread.contains(&name.namespace));
         self.unsettled.insert(name.clone());
         // Who has not heard that it was gone need not, now that it is back.
         if let Some(version) = self.removed.remove(name) {
@@ -115,10 +119,39 @@ impl State {
         }
     }
 
+    /// Nobody can say what is in this namespace; what is known of it is held back. To be said
+    /// before anything is published.
+    pub(super) fn cannot_read(&mut self, namespace: &str) {
+        if self.unread.insert(namespace.to_owned()) {
+            self.unknown -= self.unknown_in(namespace);
+        }
+    }
+
+    /// Whether this is news: everything in the namespace has been named after all.
+    pub(super) fn has_read(&mut self, namespace: &str) -> bool {
+        let news = self.unread.remove(namespace);
+        if news {
+            self.unknown += self.unknown_in(namespace);
+            self.reads += 1;
+        }
+        news
+    }
+
+    pub(super) fn is_unread(&self, namespace: &str) -> bool {
+        self.unread.contains(namespace)
+    }
+
+    fn unknown_in(&self, namespace: &str) -> usize {
+        let unknown =
+            |it: &(&Name, &Entry)| it.0.namespace == *namespace && it.1.kept == Kept::Unknown;
+        self.sources.iter().filter(unknown).count()
+    }
+
     /// Whether it was there.
     pub(super) fn remove(&mut self, name: &Name) -> bool {
         let Some(entry) = self.sources.remove(name) else { return false };
-        self.unknown -= usize::from(entry.kept == Kept::Unknown);
+        let counted = !self.unread.contains(&name.namespace);
+        self.unknown -= usize::from(counted && entry.kept == Kept::Unknown);
         self.order.remove(&entry.version);
         self.unsettled.remove(name);
         for replica in self.replicas.values_mut() {
@@ -152,6 +185,9 @@ impl State {
 
     pub(super) fn publish(&mut self, name: &Name, held: &Held) -> Published {
         let Some(entry) = self.sources.get(name) else { return Published::default() };
+        if self.unread.contains(&name.namespace) {
+            return Published::default();
+        }
         let kept = Kept::from(held);
         let keeps = match (&entry.kept, &kept) {
             (Kept::Loaded(_), Kept::NotLoaded(_)) => true,
@@ -230,7 +266,7 @@ impl State {
     }
 
     pub(super) fn numbers(&self) -> Numbers {
-        let mut numbers = Numbers::default();
+        let mut numbers = Numbers { unread: self.unread.len(), ..Numbers::default() };
         for replica in self.replicas.values() {
             *numbers.replicas.entry(replica.hello.roles.label()).or_default() += 1;
             numbers.lag = numbers.lag.max(self.version - replica.acked.min(self.version));
@@ -257,17 +293,25 @@ impl State {
         self.unsettled.iter().cloned().collect()
     }
 
-    pub(super) fn next(&mut self, id: u64, epoch: u64) -> Result<Option<WatchResponse>, Behind> {
+    pub(super) fn next(&mut self, id: u64, epoch: u64) -> Result<Option<WatchResponse>, Stale> {
         let Some(replica) = self.replicas.get_mut(&id) else { return Ok(None) };
         if !replica.opened {
             replica.opened = true;
             replica.since = self.version;
-            replica.owed = self.sources.keys().cloned().collect();
-            let sources = self.sources.keys().map(Name::to_wire).collect();
-            return Ok(Some(response(Response::Opened(Opened { epoch, sources }))));
+            replica.reads = self.reads;
+            let told = |name: &&Name| !self.unread.contains(&name.namespace);
+            replica.owed = self.sources.keys().filter(told).cloned().collect();
+            return Ok(Some(response(Response::Opened(Opened {
+                epoch,
+                sources: self.sources.keys().map(Name::to_wire).collect(),
+                unread_namespaces: self.unread.iter().cloned().collect(),
+            }))));
+        }
+        if replica.reads != self.reads {
+            return Err(Stale::Read);
         }
         if replica.sent.max(replica.since) < self.forgotten {
-            return Err(Behind);
+            return Err(Stale::Behind);
         }
         while let Some((&version, name)) = self.order.range(replica.sent + 1..).next() {
             replica.sent = version;

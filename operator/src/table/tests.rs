@@ -4,7 +4,7 @@ use segment_source_proto::config::v1::{
     Processing, SecretValue, Source, Verification, source_state, watch_response::Response,
 };
 
-use super::{Behind, Held, Hello, Progress, Published, Roles, Session, Table};
+use super::{Held, Hello, Progress, Published, Roles, Session, Stale, Table};
 use crate::{dirty::Dirty, name::Name};
 
 fn name(name: &str) -> Name {
@@ -62,7 +62,9 @@ fn told(session: &mut Session) -> Vec<String> {
         told.push(match response.response.unwrap() {
             Response::Opened(opened) => {
                 let names: Vec<String> = opened.sources.into_iter().map(|it| it.name).collect();
-                format!("opened {}: {}", opened.epoch, names.join(" "))
+                let unread = opened.unread_namespaces.join(" ");
+                let unread = if unread.is_empty() { unread } else { format!("; not {unread}") };
+                format!("opened {}: {}{unread}", opened.epoch, names.join(" "))
             }
             Response::State(state) => match state.state.unwrap() {
                 source_state::State::Loaded(source) => format!(
@@ -219,9 +221,38 @@ fn removals_are_remembered_for_those_who_have_not_heard_of_them_within_a_bound()
         rig.table.exists(&one);
         rig.table.remove(&one);
     }
-    assert_eq!(slow.next(), Err(Behind));
+    assert_eq!(slow.next(), Err(Stale::Behind));
     // With nobody connected there is nobody to tell.
     drop(slow);
     let mut next = rig.connect(&[EDGE]);
     assert_eq!(told(&mut next), ["opened 7: web", "1 webg1 v", "synced 1"]);
+}
+
+#[test]
+fn a_namespace_that_cannot_be_read_holds_up_no_other_and_nothing_is_said_of_it() {
+    let rig = Rig::new(&["web"]);
+    let other = Name::new("other", "app");
+    rig.table.exists(&other);
+    rig.publish("web", source("web", 1, "s"));
+    assert!(!rig.table.knows_all());
+    rig.table.cannot_read("other");
+    assert!(rig.table.knows_all() && rig.table.is_unread("other"));
+    assert_eq!(rig.table.numbers().unread, 1);
+    // What would come of Secrets that nobody can see is not told.
+    let held = Held::NotLoaded("no Secret".into());
+    assert_eq!(rig.table.publish(&other, &held), Published::default());
+    let mut replica = rig.connect(&[EDGE]);
+    assert_eq!(told(&mut replica), ["opened 7: app web; not other", "1 webg1 v", "synced 1"]);
+    rig.table.exists(&Name::new("other", "late"));
+    rig.table.remove(&Name::new("other", "late"));
+    assert!(rig.table.knows_all());
+    // It is read after all: replicas are to hear all names there are.
+    assert!(rig.table.has_read("other") && !rig.table.has_read("other"));
+    assert!(!rig.table.knows_all());
+    assert_eq!(replica.next(), Err(Stale::Read));
+    rig.table.publish(&other, &held);
+    assert!(rig.table.knows_all());
+    let mut replica = rig.connect(&[EDGE]);
+    let all = ["opened 7: app web", "1 webg1 v", "3 app: no Secret", "synced 3"];
+    assert_eq!(told(&mut replica), all);
 }
