@@ -8,6 +8,7 @@ mod compile;
 mod definition;
 mod dereference;
 mod dirty;
+mod disputes;
 mod index;
 mod lease;
 mod lock;

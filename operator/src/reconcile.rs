@@ -140,6 +140,7 @@ impl Reconcile {
     pub(crate) fn forget(&self, name: &Name) {
         self.memory.forget(name);
         self.dereference.forget(name);
+        self.report.forget(name);
         self.first_pass.postpones(name, &self.table, &self.dirty);
     }
 
@@ -184,7 +185,7 @@ impl Reconcile {
         let reported = reported.map_err(failed("status"))?;
         let said = match reported {
             Reported::Same | Reported::Written => Some(&now),
-            Reported::Outdated | Reported::NotLeading => before.as_ref(),
+            Reported::Outdated | Reported::NotLeading | Reported::Disputed(_) => before.as_ref(),
         };
         let programmed = find(said, condition::PROGRAMMED).is_some_and(|it| {
             it.status == "True" && it.observed_generation == Some(finding.generation)
@@ -196,6 +197,7 @@ impl Reconcile {
         kept.map_err(failed("revision"))?;
         Ok(match reported {
             Reported::Outdated => Action::requeue(OUTDATED),
+            Reported::Disputed(pause) => Action::requeue(pause),
             _ => Action::await_change(),
         })
     }

@@ -30,6 +30,7 @@ use crate::{
     definition,
     dereference::Dereference,
     dirty::Dirty,
+    disputes::Disputes,
     index::Index,
     lease::{Candidate, Leadership, Office, Settings},
     memory::Memory,
@@ -200,10 +201,12 @@ fn look(shared: &Shared, tasks: &mut Tasks<Stage>, memory: Arc<Memory>) {
     let revisions = Arc::new(Revisions::new(dirty.clone()));
     let dereference =
         Arc::new(Dereference::new(client.clone(), secrets.clone(), index, errors.clone()));
-    let forget = (memory.clone(), dereference.clone());
+    let disputes = Arc::new(Disputes::default());
+    let forget = (memory.clone(), dereference.clone(), disputes.clone());
     let sources = Arc::new(Sources::new(table.clone(), dirty.clone(), move |name| {
         forget.0.forget(name);
         forget.1.forget(name);
+        forget.2.forget(name);
     }));
     let reconcile = Arc::new(Reconcile {
         sources: sources.clone(),
@@ -218,6 +221,7 @@ fn look(shared: &Shared, tasks: &mut Tasks<Stage>, memory: Arc<Memory>) {
             shared.name.clone(),
             leadership.clone(),
             shared.metrics.clone(),
+            disputes,
         ),
         metrics: shared.metrics.clone(),
         public_url: shared.args.public_url.clone(),
