@@ -248,10 +248,10 @@ fn look(shared: &Shared, tasks: &mut Tasks<Stage>, memory: Arc<Memory>) {
 
     let all = sources.clone();
     tasks.spawn_endless(Stage::Following, "the watch for leadership", async move {
-        let mut epoch = None;
+        let mut term = None;
         loop {
-            // A new leader reports what another one has not.
-            epoch = Some(leadership.begun(epoch).await);
+            // What others have not reported, and what could not be before this term, is to be.
+            term = Some(leadership.begun(term).await);
             dirty.mark(all.names());
         }
     });

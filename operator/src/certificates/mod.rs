@@ -94,7 +94,7 @@ impl Certificates {
 
     /// For ever. What goes wrong is said once, and tried again.
     pub(crate) async fn run(mut self) {
-        let (mut said, mut epoch) = (None, None);
+        let (mut said, mut term) = (None, None);
         loop {
             let (pause, problem) = match self.look().await {
                 Ok(pause) => (pause, None),
@@ -106,7 +106,7 @@ impl Certificates {
             said = problem;
             tokio::select! {
                 () = sleep(pause) => {}
-                begun = self.leadership.begun(epoch) => epoch = Some(begun),
+                begun = self.leadership.begun(term) => term = Some(begun),
             }
         }
     }
