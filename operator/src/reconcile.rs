@@ -2,6 +2,9 @@
 //! computed from what there is now; it can be repeated at any time, and one source's trouble is
 //! nobody else's.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
@@ -29,7 +32,7 @@ use crate::{
     memory::{Finding, Memory},
     metrics::Metrics,
     name::Name,
-    pauses::{Pauses, pause},
+    pauses::{Pauses, Slow, in_time, pause},
     report::{Report, Reported},
     revision::Record,
     status::{Facts, find, state, status},
@@ -93,14 +96,17 @@ impl FirstPass {
 
 /// A look that failed; it is tried again.
 #[derive(Debug, thiserror::Error)]
-#[error("{step}: {error}")]
-pub(crate) struct Failed {
-    step: &'static str,
-    error: kube::Error,
+pub(crate) enum Failed {
+    /// A request did.
+    #[error("{step}: {error}")]
+    Step { step: &'static str, error: kube::Error },
+    /// An answer did not come.
+    #[error("{0}")]
+    Slow(#[from] Slow),
 }
 
 fn failed(step: &'static str) -> impl Fn(kube::Error) -> Failed {
-    move |error| Failed { step, error }
+    move |error| Failed::Step { step, error }
 }
 
 /// Looks at every source that is marked, until `stop`; then the looks under way are finished.
@@ -124,7 +130,8 @@ impl Reconcile {
     async fn timed(&self, source: &Source) -> Result<Action, Failed> {
         let begun = Instant::now();
         let name = Name::of(source.meta());
-        let looked = self.look(&name, source).await;
+        let looked =
+            in_time(self.look(&name, source)).await.unwrap_or_else(|slow| Err(slow.into()));
         self.metrics.reconciled(looked.is_ok(), begun.elapsed());
         if looked.is_ok() {
             self.memory.succeeded(&name);

@@ -45,6 +45,9 @@ use crate::{
 
 /// How long connecting to the API server may take.
 const CONNECT: Duration = Duration::from_secs(5);
+/// How long a connection to it may say nothing. A watch of which nothing is to be told is ended by
+/// the API server after 290 seconds.
+const READ: Duration = Duration::from_secs(300);
 
 /// Works until a signal; the log says why when it cannot.
 ///
@@ -320,6 +323,7 @@ async fn connect(args: &Args) -> anyhow::Result<(Client, String)> {
         "cannot find the API server: run it in a cluster, or name a kubeconfig in KUBECONFIG",
     )?;
     config.connect_timeout = Some(CONNECT);
+    config.read_timeout = Some(READ);
     let own = args.namespace.clone().or_else(|| env::var("POD_NAMESPACE").ok());
     let namespace = own.unwrap_or_else(|| config.default_namespace.clone());
     let client = Client::try_from(config).context("cannot make a client of the API server")?;

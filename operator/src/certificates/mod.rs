@@ -27,6 +27,7 @@ use crate::{
     args::Issue,
     lease::Leadership,
     metrics::{ApiErrors, Expiries},
+    pauses::in_time,
 };
 
 /// The longest pause between two looks at the Secrets, should someone change them.
@@ -96,7 +97,8 @@ impl Certificates {
     pub(crate) async fn run(mut self) {
         let (mut said, mut term) = (None, None);
         loop {
-            let (pause, problem) = match self.look().await {
+            let looked = in_time(self.look()).await.unwrap_or_else(|slow| Err(slow.into()));
+            let (pause, problem) = match looked {
                 Ok(pause) => (pause, None),
                 Err(error) => (SHORTEST, Some(format!("{error:#}"))),
             };
