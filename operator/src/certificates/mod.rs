@@ -5,10 +5,12 @@
 mod make;
 mod plan;
 mod secret;
+#[cfg(test)]
+mod tests;
 
 use std::{sync::Arc, time::Duration};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use kube::Client;
 use segment_source_runtime::tls::{Identities, Identity, Role};
@@ -115,16 +117,21 @@ impl Certificates {
 
     /// One look; how long to wait for the next.
     async fn look(&mut self) -> anyhow::Result<Duration> {
-        let mut pause = LONGEST;
+        let (mut issued, mut token) = (Ok(LONGEST), Ok(()));
         if self.secrets.leads() {
-            // One Secret that is missing is no reason to leave the others alone.
-            let issued = self.issue().await;
-            let token = self.fill_token().await;
-            pause = pause.min(issued?);
-            token?;
+            issued = self.issue().await;
+            token = self.fill_token().await;
         }
-        let ready = self.read_own().await?;
-        Ok(if ready { pause } else { SHORTEST })
+        // One Secret that is missing is no reason to leave the others alone, least of all our own.
+        let own = self.read_own().await;
+        let problems: Vec<String> =
+            [issued.as_ref().err(), token.as_ref().err(), own.as_ref().err()]
+                .into_iter()
+                .flatten()
+                .map(|error| format!("{error:#}"))
+                .collect();
+        ensure!(problems.is_empty(), problems.join("; "));
+        Ok(if own? { issued?.min(LONGEST) } else { SHORTEST })
     }
 
     /// Authorities first, then what they sign.
