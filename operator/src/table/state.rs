@@ -269,10 +269,20 @@ impl State {
         let mut numbers = Numbers { unread: self.unread.len(), ..Numbers::default() };
         for replica in self.replicas.values() {
             *numbers.replicas.entry(replica.hello.roles.label()).or_default() += 1;
-            numbers.lag = numbers.lag.max(self.version - replica.acked.min(self.version));
+            numbers.lag = numbers.lag.max(self.behind(replica));
             numbers.refusals += replica.nacks.len();
         }
         numbers
+    }
+}
+
+impl State {
+    /// How many versions that a replica is or was told it has not answered. Of a source that went
+    /// before it connected it is told nothing.
+    fn behind(&self, replica: &Replica) -> u64 {
+        let open = self.order.range(replica.acked + 1..);
+        let told = |version: &u64| !self.removals.contains(version) || *version > replica.since;
+        open.filter(|(version, _)| told(version)).count() as u64
     }
 }
 

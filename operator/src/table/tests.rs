@@ -256,3 +256,25 @@ fn a_namespace_that_cannot_be_read_holds_up_no_other_and_nothing_is_said_of_it()
     let all = ["opened 7: app web", "1 webg1 v", "3 app: no Secret", "synced 3"];
     assert_eq!(told(&mut replica), all);
 }
+
+#[test]
+fn a_replica_that_answered_everything_it_was_told_is_not_behind() {
+    let rig = Rig::new(&["app", "web"]);
+    rig.publish("web", source("web", 1, "s"));
+    rig.publish("app", source("app", 1, "s"));
+    let mut slow = rig.connect(&[EDGE]);
+    told(&mut slow);
+    slow.ack(2);
+    assert_eq!(rig.table.numbers().lag, 0);
+    rig.table.remove(&name("app"));
+    assert_eq!(rig.table.numbers().lag, 1);
+    // One that comes later never hears of it.
+    let mut late = rig.connect(&[EDGE]);
+    assert_eq!(told(&mut late), ["opened 7: web", "1 webg1 v", "synced 1"]);
+    late.ack(1);
+    assert_eq!(told(&mut slow), ["3 -app"]);
+    slow.ack(3);
+    assert_eq!(rig.table.numbers().lag, 0);
+    rig.publish("web", source("web", 2, "s"));
+    assert_eq!(rig.table.numbers().lag, 1);
+}
