@@ -37,7 +37,7 @@ use crate::{
     revision::Record,
     status::{Facts, find, state, status},
     table::{Held, Published, Table},
-    watch::{Source, Sources, reference},
+    watch::{Source, Sources, Unreadable, reference},
 };
 
 /// Sources looked at at the same time.
@@ -215,7 +215,7 @@ impl Reconcile {
         &self,
         name: &Name,
         metadata: &ObjectMeta,
-        source: &serde_json::Result<SegmentSource>,
+        source: &Result<SegmentSource, Unreadable>,
     ) -> Result<(Arc<Finding>, Published), Failed> {
         let uid = metadata.uid.as_deref().unwrap_or_default();
         let generation = metadata.generation.unwrap_or(0);
@@ -228,7 +228,7 @@ impl Reconcile {
         }
         let verdict = match source {
             Ok(source) => check(source),
-            Err(error) => Err(Rejection::unreadable(&error.to_string())),
+            Err(error) => Err(Rejection::unreadable(error)),
         };
         let last = match (&verdict, source) {
             (Ok(()), Ok(source)) => Some(Ok(source)),

@@ -22,7 +22,7 @@ pub(crate) use self::{
     reading::Reading,
     revisions::{MANAGED_BY, Revisions, revision_name},
     secrets::Secrets,
-    sources::{Source, Sources, reference},
+    sources::{Source, Sources, Unreadable, read_spec, reference},
 };
 use crate::{metrics::ApiErrors, name::Name};
 
