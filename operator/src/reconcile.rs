@@ -51,6 +51,9 @@ const PAUSES: Pauses = (Duration::from_millis(500), Duration::from_secs(120));
 /// So many failures in a row, and replicas wait no longer for a source of which nothing is known.
 const PATIENCE: u32 = 6;
 
+/// The step that reads Secrets.
+const SECRETS: &str = "secrets";
+
 /// What a look needs.
 pub(crate) struct Reconcile {
     pub(crate) sources: Arc<Sources>,
@@ -159,7 +162,15 @@ impl Reconcile {
         }
         let metadata = source.meta();
         let read = source.read();
-        let (finding, published) = self.find_out(name, metadata, &read).await?;
+        let (finding, published) = match self.find_out(name, metadata, &read).await {
+            Err(Failed::Step { step: SECRETS, error })
+                if self.memory.failures(name) >= PATIENCE =>
+            {
+                self.tell_unreadable(name, source, &read, &error).await?;
+                return Err(failed(SECRETS)(error));
+            }
+            found => found?,
+        };
         if self.first_pass.postpones(name, &self.table, &self.dirty) {
             return Ok(Action::await_change());
         }
@@ -179,6 +190,7 @@ impl Reconcile {
             verdict: &finding.verdict,
             notes: &finding.notes,
             unresolved: finding.unresolved.as_deref(),
+            unreadable: None,
             running: self.table.running(name),
             progress: self.table.progress(name, finding.generation),
             public_url: self.public_url.as_deref(),
@@ -209,6 +221,37 @@ impl Reconcile {
         })
     }
 
+    /// A person has to know what no look gets beyond.
+    async fn tell_unreadable(
+        &self,
+        name: &Name,
+        source: &Source,
+        read: &Result<SegmentSource, Unreadable>,
+        error: &kube::Error,
+    ) -> Result<(), Failed> {
+        if self.first_pass.postpones(name, &self.table, &self.dirty) {
+            return Ok(());
+        }
+        let metadata = source.meta();
+        let generation = metadata.generation.unwrap_or(0);
+        let facts = Facts {
+            name,
+            generation,
+            verdict: &verdict(read),
+            notes: "",
+            unresolved: None,
+            unreadable: Some(&bounded(error.to_string())),
+            running: self.table.running(name),
+            progress: self.table.progress(name, generation),
+            public_url: self.public_url.as_deref(),
+        };
+        let before = source.status();
+        let now = status(&facts, before.as_ref(), jiff::Timestamp::now());
+        self.memory.set_state(name, state(&now));
+        let reported = self.report.write(name, metadata, before.as_ref(), &now).await;
+        reported.map(drop).map_err(failed("status"))
+    }
+
     /// Dereference, compile, publish. Reads Secrets, and what was accepted last, as far as they are
     /// not known yet.
     async fn find_out(
@@ -222,14 +265,11 @@ impl Reconcile {
         let known = self.memory.finding(name, uid, generation);
         if let Some(known) = &known {
             let values = self.dereference.values(name, &known.references).await;
-            if values.map_err(failed("secrets"))?.versions() == known.versions {
+            if values.map_err(failed(SECRETS))?.versions() == known.versions {
                 return Ok((known.clone(), Published::default()));
             }
         }
-        let verdict = match source {
-            Ok(source) => check(source),
-            Err(error) => Err(Rejection::unreadable(error)),
-        };
+        let verdict = verdict(source);
         let last = match (&verdict, source) {
             (Ok(()), Ok(source)) => Some(Ok(source)),
             _ => {
@@ -243,7 +283,7 @@ impl Reconcile {
             None => None,
         };
         let references = manifest.map(|it| references(&it.spec)).unwrap_or_default();
-        let values = self.dereference.values(name, &references).await.map_err(failed("secrets"))?;
+        let values = self.dereference.values(name, &references).await.map_err(failed(SECRETS))?;
         let compiled = manifest.and_then(|manifest| compile(manifest, &values).ok());
         let notes = compiled.as_ref().map(|it| sentence(&it.warnings)).unwrap_or_default();
         let unresolved = compiled.as_ref().map(|it| missing(it, &values));
@@ -281,6 +321,14 @@ impl Reconcile {
             self.first_pass.postpones(&name, &self.table, &self.dirty);
         }
         Action::requeue(pause(PAUSES, failures))
+    }
+}
+
+/// Whether the manifest is right.
+fn verdict(source: &Result<SegmentSource, Unreadable>) -> Result<(), Rejection> {
+    match source {
+        Ok(source) => check(source),
+        Err(error) => Err(Rejection::unreadable(error)),
     }
 }
 

@@ -144,3 +144,44 @@ async fn a_source_of_an_unread_namespace_is_not_looked_at() {
     assert!(!rig.reconcile.table.is_known(&web()) && written.lock().unwrap().is_empty());
     rig.office.leave("test");
 }
+
+#[tokio::test(start_paused = true)]
+async fn that_secrets_cannot_be_read_is_said_in_the_status_after_some_tries() {
+    let (client, written) = api(|method, path| match (method, path) {
+        ("GET", "/api/v1/namespaces/prod/secrets/s") => {
+            Some((403, json!({"kind": "Status", "code": 403, "message": "no rights"})))
+        }
+        ("PATCH", path) if path.ends_with("/segmentsources/web/status") => {
+            let kind = "SegmentSource";
+            Some((200, json!({"apiVersion": "a/v1", "kind": kind, "metadata": {"name": "web"}})))
+        }
+        _ => Some((201, json!({}))),
+    });
+    let rig = Rig::new(client);
+    let source = rig.put();
+    for _ in 0..6 {
+        let error = rig.reconcile.timed(&source).await.unwrap_err();
+        rig.reconcile.again(&source, &error);
+    }
+    assert_eq!(*written.lock().unwrap(), [] as [Value; 0]);
+    rig.reconcile.timed(&source).await.unwrap_err();
+    let written = written.lock().unwrap();
+    let conditions = written[0]["status"]["conditions"].as_array().unwrap().iter();
+    let said = |it: &Value| {
+        let word = |key: &str| it[key].as_str().unwrap().to_owned();
+        format!("{}={}/{}", word("type"), word("status"), word("reason"))
+    };
+    let said: Vec<String> = conditions.clone().map(said).collect();
+    assert_eq!(
+        said,
+        [
+            "Accepted=True/Accepted",
+            "ResolvedRefs=Unknown/SecretsUnreadable",
+            "Programmed=False/Pending",
+            "Ready=False/SecretsUnreadable",
+        ]
+    );
+    let messages: String = conditions.map(|it| it["message"].to_string()).collect();
+    assert!(messages.contains("no rights"), "{messages}");
+    assert_eq!(rig.reconcile.memory.states(), [("secrets_unreadable", 1)].into());
+}
