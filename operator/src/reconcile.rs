@@ -292,7 +292,7 @@ impl Reconcile {
             (None, Err(rejection)) => Held::NotLoaded(rejection.message.as_str().into()),
             (None, Ok(())) => Held::NotLoaded("cannot be compiled".into()),
         };
-        let mut published = self.table.publish(name, &held);
+        let mut published = self.table.publish(name, uid, &held);
         // Values that come or go are told as such.
         let whole = |unresolved: Option<&String>| unresolved.is_some_and(String::is_empty);
         published.rotated &= whole(known.as_ref().and_then(|it| it.unresolved.as_ref()))
@@ -317,7 +317,8 @@ impl Reconcile {
         warn!(source = %name, failures, "cannot finish looking at the source, trying again: {error}");
         if failures >= PATIENCE && !self.table.is_known(&name) {
             let reason = format!("the operator cannot read what it needs ({error})");
-            self.table.publish(&name, &Held::NotLoaded(bounded(reason).into()));
+            let uid = source.meta().uid.as_deref().unwrap_or_default();
+            self.table.publish(&name, uid, &Held::NotLoaded(bounded(reason).into()));
             self.first_pass.postpones(&name, &self.table, &self.dirty);
         }
         Action::requeue(pause(PAUSES, failures))

@@ -88,9 +88,12 @@ impl Table {
         lock(&self.state)
     }
 
-    /// The source exists.
-    pub(crate) fn exists(&self, name: &Name) {
-        self.lock().exists(name);
+    /// The source exists, as the object with this uid. When it was another one, that is gone.
+    pub(crate) fn exists(&self, name: &Name, uid: &str) {
+        let mut state = self.lock();
+        if state.exists(name, uid) {
+            self.changed.send_replace(state.version());
+        }
     }
 
     /// The source is gone.
@@ -134,11 +137,11 @@ impl Table {
         self.lock().is_unread(namespace)
     }
 
-    /// Says what a source is now. What is wrong never replaces what was good. A
-    /// source that is gone stays gone.
-    pub(crate) fn publish(&self, name: &Name, held: &Held) -> Published {
+    /// Says what a source is now, which is the object with this uid. What is wrong never replaces
+    /// what was good. A source that is gone stays gone.
+    pub(crate) fn publish(&self, name: &Name, uid: &str, held: &Held) -> Published {
         let mut state = self.lock();
-        let published = state.publish(name, held);
+        let published = state.publish(name, uid, held);
         if published.changed {
             self.changed.send_replace(state.version());
         }

@@ -32,12 +32,13 @@ pub(super) struct State {
     unread: BTreeSet<String>,
     /// How often one of those was read after all.
     reads: u64,
-    /// What changed at which version; each source once.
+    /// What changed at which version; each source once, and once more when it went before and is
+    /// another object now.
     order: BTreeMap<u64, Name>,
     /// Those of `order` at which a source went.
     removals: BTreeSet<u64>,
-    /// The same by source.
-    removed: HashMap<Name, u64>,
+    /// The same by source, and which object it was.
+    removed: HashMap<Name, (u64, Box<str>)>,
     /// Removals up to this version were forgotten while a replica might not have heard of them.
     forgotten: u64,
     /// Sources of which it was not reported that replicas run them.
@@ -50,6 +51,8 @@ pub(super) struct State {
 struct Entry {
     /// 0 while nothing is known.
     version: u64,
+    /// Of the object that it is about.
+    uid: Box<str>,
     kept: Kept,
 }
 
@@ -105,15 +108,27 @@ impl State {
         self.version
     }
 
-    pub(super) fn exists(&mut self, name: &Name) {
-        if self.sources.contains_key(name) {
-            return;
+    /// Whether it took the place of another object.
+    pub(super) fn exists(&mut self, name: &Name, uid: &str) -> bool {
+        let before = self.sources.get(name).map(|it| *it.uid == *uid);
+        if before == Some(true) {
+            return false;
         }
-        self.sources.insert(name.clone(), Entry { version: 0, kept: Kept::Unknown });
+        // What was good is of the object that is gone: nobody must go on with it.
+        let replaced = before == Some(false) && self.remove(name);
+        let entry = Entry { version: 0, uid: uid.into(), kept: Kept::Unknown };
+        self.sources.insert(name.clone(), entry);
         self.unknown += usize::from(!self.unread.contains(&name.namespace));
         self.unsettled.insert(name.clone());
-        // Who has not heard that it was gone need not, now that it is back.
-        if let Some(version) = self.removed.remove(name) {
+        // Who has not heard that it was gone need not, now that the same object is back.
+        if self.removed.get(name).is_some_and(|(_, before)| **before == *uid) {
+            self.forget_removal(name);
+        }
+        replaced
+    }
+
+    fn forget_removal(&mut self, name: &Name) {
+        if let Some((version, _)) = self.removed.remove(name) {
             self.removals.remove(&version);
             self.order.remove(&version);
         }
@@ -157,9 +172,10 @@ impl State {
         for replica in self.replicas.values_mut() {
             replica.nacks.remove(name);
         }
+        self.forget_removal(name);
         let version = self.next_version();
         self.order.insert(version, name.clone());
-        self.removed.insert(name.clone(), version);
+        self.removed.insert(name.clone(), (version, entry.uid));
         self.removals.insert(version);
         self.forget_removals();
         true
@@ -183,8 +199,9 @@ impl State {
         }
     }
 
-    pub(super) fn publish(&mut self, name: &Name, held: &Held) -> Published {
-        let Some(entry) = self.sources.get(name) else { return Published::default() };
+    pub(super) fn publish(&mut self, name: &Name, uid: &str, held: &Held) -> Published {
+        let entry = self.sources.get(name).filter(|it| *it.uid == *uid);
+        let Some(entry) = entry else { return Published::default() };
         if self.unread.contains(&name.namespace) {
             return Published::default();
         }
@@ -212,9 +229,10 @@ impl State {
         }
         self.unknown -= usize::from(entry.kept == Kept::Unknown);
         self.order.remove(&entry.version);
+        let uid = entry.uid.clone();
         let version = self.next_version();
         self.order.insert(version, name.clone());
-        self.sources.insert(name.clone(), Entry { version, kept });
+        self.sources.insert(name.clone(), Entry { version, uid, kept });
         for replica in self.replicas.values_mut() {
             replica.nacks.remove(name);
         }
@@ -237,7 +255,7 @@ impl State {
     }
 
     pub(super) fn progress(&self, name: &Name, generation: i64) -> Progress {
-        let Some(Entry { version, kept: Kept::Loaded(source) }) = self.sources.get(name) else {
+        let Some(Entry { version, kept: Kept::Loaded(source), .. }) = self.sources.get(name) else {
             return Progress::Pending;
         };
         if source.generation != generation {
@@ -327,7 +345,10 @@ impl State {
             replica.sent = version;
             let entry = self.sources.get(name).filter(|it| it.version == version);
             let source = Some(name.to_wire());
-            replica.owed.remove(name);
+            // Of one that is back, the state is owed still.
+            if entry.is_some() || !self.sources.contains_key(name) {
+                replica.owed.remove(name);
+            }
             let state = match entry.map(|it| &it.kept) {
                 Some(Kept::Loaded(it)) => {
                     source_state::State::Loaded(replica.hello.roles.view(it.source()))

@@ -174,9 +174,10 @@ impl Shelf<Source> for Sources {
         if self.get(&name).is_some_and(|kept| version(&kept) == version(&object)) {
             return;
         }
+        let uid = object.meta().uid.clone().unwrap_or_default();
         lock(&self.writer).apply_watcher_event(&Event::Apply(object));
         if name.is_of_a_source() {
-            self.table.exists(&name);
+            self.table.exists(&name, &uid);
         }
         self.dirty.mark([name]);
     }
