@@ -30,6 +30,7 @@ use crate::{
     definition,
     dereference::Dereference,
     dirty::Dirty,
+    disputes::Disputes,
     index::Index,
     lease::{Candidate, Leadership, Office, Settings},
     memory::Memory,
@@ -39,11 +40,14 @@ use crate::{
     revision::Record,
     serve::ConfigService,
     table::Table,
-    watch::{Owed, Revisions, Scope, Secrets, Shelf as _, Shelves, Sources},
+    watch::{Reading, Revisions, Scope, Secrets, Shelf as _, Shelves, Sources},
 };
 
 /// How long connecting to the API server may take.
 const CONNECT: Duration = Duration::from_secs(5);
+/// How long a connection to it may say nothing. A watch of which nothing is to be told is ended by
+/// the API server after 290 seconds.
+const READ: Duration = Duration::from_secs(300);
 
 /// Works until a signal; the log says why when it cannot.
 ///
@@ -200,10 +204,12 @@ fn look(shared: &Shared, tasks: &mut Tasks<Stage>, memory: Arc<Memory>) {
     let revisions = Arc::new(Revisions::new(dirty.clone()));
     let dereference =
         Arc::new(Dereference::new(client.clone(), secrets.clone(), index, errors.clone()));
-    let forget = (memory.clone(), dereference.clone());
+    let disputes = Arc::new(Disputes::default());
+    let forget = (memory.clone(), dereference.clone(), disputes.clone());
     let sources = Arc::new(Sources::new(table.clone(), dirty.clone(), move |name| {
         forget.0.forget(name);
         forget.1.forget(name);
+        forget.2.forget(name);
     }));
     let reconcile = Arc::new(Reconcile {
         sources: sources.clone(),
@@ -218,32 +224,37 @@ fn look(shared: &Shared, tasks: &mut Tasks<Stage>, memory: Arc<Memory>) {
             shared.name.clone(),
             leadership.clone(),
             shared.metrics.clone(),
+            disputes,
         ),
         metrics: shared.metrics.clone(),
         public_url: shared.args.public_url.clone(),
     });
 
     let scopes = scopes(&shared.args.watch_namespaces, &shared.namespace);
-    let owed = Owed::new(Shelves::LISTS * scopes.len());
-    let (latch, listed, marked) = (shared.readiness.latch("sources"), owed.clone(), dirty.clone());
+    let (all, again) = (sources.clone(), dirty.clone());
+    let reading = Reading::new(&scopes, Shelves::LISTS, table.clone(), move |scope| {
+        again.mark(all.names().into_iter().filter(|name| scope.contains(name)));
+    });
+    let latch = shared.readiness.latch("sources");
+    let (settled, marked) = (reading.clone(), dirty.clone());
     let stop = tasks.stop_of(Stage::Looks);
     tasks.spawn(Stage::Looks, "the controller", async move {
-        if stop.run_until_cancelled(listed.all_paid()).await.is_none() {
+        if stop.run_until_cancelled(settled.settled()).await.is_none() {
             return Ok(());
         }
         table.all_listed();
         latch.set(true);
-        info!("all sources, Secrets and revisions are listed");
+        info!("sources, Secrets and revisions are listed");
         reconcile::run(reconcile, marked, stop).await;
         Ok(())
     });
 
     let all = sources.clone();
     tasks.spawn_endless(Stage::Following, "the watch for leadership", async move {
-        let mut epoch = None;
+        let mut term = None;
         loop {
-            // A new leader reports what another one has not.
-            epoch = Some(leadership.begun(epoch).await);
+            // What others have not reported, and what could not be before this term, is to be.
+            term = Some(leadership.begun(term).await);
             dirty.mark(all.names());
         }
     });
@@ -253,7 +264,7 @@ fn look(shared: &Shared, tasks: &mut Tasks<Stage>, memory: Arc<Memory>) {
         definition::established(client.clone(), errors.clone()).await;
         latch.set(true);
         let follow =
-            |scope| shelves.clone().follow(client.clone(), scope, owed.clone(), errors.clone());
+            |scope| shelves.clone().follow(client.clone(), scope, reading.clone(), errors.clone());
         join_all(scopes.into_iter().map(follow)).await;
     });
 }
@@ -312,6 +323,7 @@ async fn connect(args: &Args) -> anyhow::Result<(Client, String)> {
         "cannot find the API server: run it in a cluster, or name a kubeconfig in KUBECONFIG",
     )?;
     config.connect_timeout = Some(CONNECT);
+    config.read_timeout = Some(READ);
     let own = args.namespace.clone().or_else(|| env::var("POD_NAMESPACE").ok());
     let namespace = own.unwrap_or_else(|| config.default_namespace.clone());
     let client = Client::try_from(config).context("cannot make a client of the API server")?;

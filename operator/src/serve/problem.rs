@@ -6,6 +6,8 @@ use tonic::Status;
 
 pub(super) use segment_source_rpc::problem::{invalid, role_denied};
 
+use crate::table::Stale;
+
 /// UNAVAILABLE: another replica of the operator leads.
 pub(super) fn not_leading() -> Status {
     unavailable("NOT_LEADING", "this replica of the operator does not lead; try another address")
@@ -24,7 +26,14 @@ pub(super) fn draining() -> Status {
     )
 }
 
-/// UNAVAILABLE: the replica reads too slowly.
-pub(super) fn behind() -> Status {
-    unavailable("BEHIND", "too much changed since the replica last read; it must connect again")
+/// UNAVAILABLE: the replica must be told all names again.
+pub(super) fn stale(why: Stale) -> Status {
+    match why {
+        Stale::Behind => {
+            unavailable("BEHIND", "too much changed since the replica last read; connect again")
+        }
+        Stale::Read => {
+            unavailable("READ", "a namespace that could not be read now can be; connect again")
+        }
+    }
 }

@@ -58,7 +58,7 @@ impl Rig {
     async fn ready() -> Self {
         let rig = Self::new().await;
         rig.office.hold(7, Instant::now() + LONG);
-        rig.table.exists(&web());
+        rig.table.exists(&web(), "u");
         rig.table.all_listed();
         rig.publish(1);
         rig
@@ -66,7 +66,7 @@ impl Rig {
 
     fn publish(&self, generation: i64) {
         let source = Source { name: "web".into(), generation, ..Source::default() };
-        self.table.publish(&web(), &Held::Loaded(Box::new(source)));
+        self.table.publish(&web(), "u", &Held::Loaded(Box::new(source)));
     }
 
     async fn watch(&self, hello: Hello) -> Result<Client, Status> {
@@ -165,7 +165,7 @@ async fn only_a_leader_that_knows_all_names_serves() {
     assert_eq!((client.next().await, client.next().await), ("opened 7".into(), "synced".into()));
     // The term ends, and with it every stream; nothing is sent after that.
     rig.office.hold(7, Instant::now());
-    rig.table.exists(&web());
+    rig.table.exists(&web(), "u");
     rig.publish(1);
     assert_eq!(client.next().await, "NOT_LEADING");
     assert_eq!(rig.leadership.epoch(), None);
