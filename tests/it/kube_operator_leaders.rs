@@ -102,11 +102,9 @@ async fn a_stopped_leader_is_followed_and_does_nothing_when_it_goes_on() {
     // Its connections have all that happened meanwhile waiting for it.
     one.thaw();
     relay.to(&[one.grpc, two.grpc]);
-    let ended = loop {
-        match watcher.next().await {
-            Ok(told) => panic!("the old leader still serves: {told:?}"),
-            Err(status) => break status,
-        }
+    let ended = match watcher.next().await {
+        Ok(told) => panic!("the old leader still serves: {told:?}"),
+        Err(status) => status,
     };
     assert_eq!(ended.code(), Code::Unavailable, "{ended}");
     one.logged("that it does not lead", |line| line.contains("not leading any more")).await;
