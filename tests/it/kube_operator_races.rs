@@ -1,7 +1,9 @@
 //! Writes of an operator that arrive late: somebody else was faster, and what they wrote stays. The
 //! requests are held up on their way, so that every one of these races is run, and lost, each time.
 
-use k8s_openapi::api::core::v1::Secret;
+use std::collections::BTreeMap;
+
+use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::Api;
 use segment_source_tests::{
     kube::{api::ApiServer, gate::Gate, tools::Version},
@@ -23,6 +25,17 @@ fn free_lease() -> Value {
         "metadata": {"name": LEASE},
         "spec": {"holderIdentity": "", "leaseTransitions": 7},
     })
+}
+
+fn token(name: &str, data: Value) -> Value {
+    let metadata = json!({"name": name});
+    json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": data})
+}
+
+/// What is in a Secret.
+async fn data(sources: &Sources<'_>, name: &str) -> Option<BTreeMap<String, ByteString>> {
+    let secrets: Api<Secret> = Api::namespaced(sources.client.clone(), &sources.namespace);
+    secrets.get(name).await.expect("the Secret is there").data
 }
 
 #[tokio::test]
@@ -96,29 +109,46 @@ async fn a_status_is_written_only_on_the_source_it_is_about() {
     assert_eq!(ready.0["observedGeneration"], 1);
 }
 
+/// It has asked what is there as the leader, and has the answer when it leads no more.
+#[tokio::test]
+async fn a_secret_is_not_filled_by_a_leader_whose_time_is_over() {
+    let Some(api) = ApiServer::shared(Version::Newest).await else { return };
+    let sources = Sources::new(api, "over").await;
+    let name = "rel-platform-token";
+    sources.apply(&[token(name, json!({}))]).await;
+    let gate = Gate::new(api).await;
+    let mut reading = gate.hold("GET", name);
+    let one = operator(&sources, &gate, "one").flag("platform-token-secret", name);
+    let one = one.flag("lease-duration", "3s").ready().await;
+    reading.came().await;
+    one.freeze();
+    let two = sources.operator("two").flag("lease-duration", "3s").ready().await;
+    two.until_leading().await;
+    assert_eq!(reading.go().await, 200);
+    one.thaw();
+    one.logged("that it was too late", |line| line.contains("does not lead any more")).await;
+    assert_eq!(data(&sources, name).await, None);
+    assert_eq!(sources.leader().await.0, "two");
+}
+
 #[tokio::test]
 async fn a_secret_that_somebody_has_filled_meanwhile_stays_as_it_is() {
     let Some(api) = ApiServer::shared(Version::Newest).await else { return };
     let sources = Sources::new(api, "filled").await;
     let (name, theirs) = ("rel-platform-token", "not-a-real-token-of-somebody-else");
-    let secret = |data: Value| {
-        let metadata = json!({"name": name});
-        json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": data})
-    };
-    sources.apply(&[secret(json!({}))]).await;
+    sources.apply(&[token(name, json!({}))]).await;
     let gate = Gate::new(api).await;
     let mut filling = gate.hold("PATCH", name);
     let operator = operator(&sources, &gate, "one").flag("platform-token-secret", name);
     let operator = operator.ready().await;
     filling.came().await;
-    sources.apply(&[secret(json!({"token": theirs}))]).await;
+    sources.apply(&[token(name, json!({"token": theirs}))]).await;
     // It looks again, and is content.
     let mut again = gate.hold("GET", name);
     assert_eq!(filling.go().await, 409);
     operator.logged("that it was too late", |line| line.contains("cannot write Secret")).await;
     again.came().await;
     assert_eq!(again.go().await, 200);
-    let secrets: Api<Secret> = Api::namespaced(sources.client.clone(), &sources.namespace);
-    let kept = secrets.get(name).await.expect("the Secret is there");
-    assert_eq!(kept.data.expect("it is filled")["token"].0, theirs.as_bytes());
+    let kept = data(&sources, name).await.expect("it is filled");
+    assert_eq!(kept["token"].0, theirs.as_bytes());
 }

@@ -1,14 +1,19 @@
-//! The election step by step, and terms on a paused clock. The API server is not asked here.
+//! The election step by step, and terms on a paused clock.
 
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
 use futures_util::FutureExt as _;
-use tokio::time::{Instant, advance, timeout};
+use http::{Method, Request, Response};
+use kube::{Client, client::Body};
+use serde_json::json;
+use tokio::time::{Instant, advance, sleep, timeout};
 
 use super::{
+    Candidate, Settings,
     elector::{Elector, Record, Step},
     term::Office,
 };
+use crate::metrics::ApiErrors;
 
 const DURATION: Duration = Duration::from_secs(15);
 const FIRST: u64 = 3000;
@@ -147,4 +152,39 @@ async fn a_term_that_lapsed_is_followed_by_another_one_of_the_same_epoch() {
     hold();
     assert_eq!(leadership.begun(Some(2)).now_or_never(), Some(3));
     assert_eq!(leadership.epoch(), Some(3));
+}
+
+/// An API server without Leases, which takes its time: who else looks may see what was written long
+/// before the writer has the answer.
+async fn slowly(request: Request<Body>) -> Result<Response<Body>, Infallible> {
+    sleep(Duration::from_secs(2)).await;
+    let (code, body) = match *request.method() {
+        Method::GET => {
+            let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure",
+                "reason": "NotFound", "code": 404});
+            (404, status.to_string().into_bytes())
+        }
+        _ => (201, request.into_body().collect_bytes().await.unwrap().to_vec()),
+    };
+    Ok(Response::builder().status(code).body(Body::from(body)).unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_term_is_over_before_anyone_else_can_begin_one() {
+    let client = Client::new(tower::service_fn(slowly), "default");
+    let settings = Settings {
+        namespace: "default".to_owned(),
+        lease: "lease".to_owned(),
+        holder: "b".to_owned(),
+        duration: DURATION,
+    };
+    let (office, leadership) = Office::new();
+    let mut candidate = Candidate::new(client, settings, office, ApiErrors::default());
+    let begun = Instant::now();
+    candidate.turn().await;
+    assert!(Instant::now() >= begun + Duration::from_secs(4), "both requests are slow");
+    let epoch = leadership.epoch().expect("it leads");
+    soon(leadership.over(epoch)).await;
+    // What is written after this moment is seen after it, and waited for that long.
+    assert!(Instant::now() < begun + DURATION, "{:?}", Instant::now() - begun);
 }
