@@ -43,7 +43,7 @@ async fn the_source_that_the_chart_prints() {
         let (manifest, _) = rest.split_once("\nEND\n").expect("its end");
         validates(values, manifest).await;
         let namespace = if values.contains("team") { "team" } else { "prod" };
-        assert!(manifest.contains(&format!("namespace: {namespace}")), "{manifest}");
+        assert!(manifest.contains(&format!("namespace: {namespace:?}")), "{manifest}");
         let workload =
             if values.contains("mode") { "segment-source-ingest" } else { "segment-source" };
         assert!(notes.contains(&format!("exec statefulset/{workload} ")), "{notes}");
