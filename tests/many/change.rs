@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use futures_util::{TryStreamExt as _, future::try_join_all};
 use kube::{
     Api,
-    api::{Patch, PatchParams, WatchEvent, WatchParams},
+    api::{ListParams, Patch, PatchParams, WatchEvent, WatchParams},
 };
 use segment_source_tests::{
     http::Connection,
@@ -84,8 +84,11 @@ async fn one<K: Clone + DeserializeOwned + Debug>(
     patch: Value,
     secret: &str,
 ) -> anyhow::Result<Duration> {
-    let version = api.get_metadata(name).await?.metadata.resource_version.unwrap_or_default();
-    let only = WatchParams::default().fields(&format!("metadata.name={name}"));
+    let only = format!("metadata.name={name}");
+    // The object's own version may be too old to watch from.
+    let now = api.list_metadata(&ListParams::default().fields(&only)).await?.metadata;
+    let version = now.resource_version.unwrap_or_default();
+    let only = WatchParams::default().fields(&only);
     let mut events = Box::pin(api.watch_metadata(&only.disable_bookmarks(), &version).await?);
     let body = track(&fresh_id(), "ann", "Changed").to_string();
     let signature = sign(secret.as_bytes(), body.as_bytes());
