@@ -13,10 +13,10 @@ use kube::core::ObjectMeta;
 use segment_source_crds::SegmentSourceStatus;
 use tokio::time::Instant;
 
-use crate::{lock::lock, name::Name};
+use crate::{lock::lock, name::Name, pauses::Pauses};
 
 /// The pause after the first dispute, which is twice as long after each, and the longest.
-const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
+const PAUSES: Pauses = (Duration::from_secs(1), Duration::from_secs(300));
 /// A status that nobody disputed for so long is like one that nobody ever did.
 const PEACE: Duration = Duration::from_secs(900);
 /// Somebody may try their hand at a status once; so often is no accident.

@@ -143,17 +143,10 @@ impl Reconcile {
         }
         if self.sources.get(&name).is_none() {
             // It went while it was looked at.
-            self.forget(&name);
+            self.sources.forget(&name);
+            self.first_pass.postpones(&name, &self.table, &self.dirty);
         }
         looked
-    }
-
-    /// A source is gone.
-    pub(crate) fn forget(&self, name: &Name) {
-        self.memory.forget(name);
-        self.dereference.forget(name);
-        self.report.forget(name);
-        self.first_pass.postpones(name, &self.table, &self.dirty);
     }
 
     /// The whole look. IO: in `find_out` (reads), `keep` and `write` (writes, only while leading).
@@ -187,15 +180,9 @@ impl Reconcile {
         };
         let before = source.status();
         let facts = Facts {
-            name,
-            generation: finding.generation,
-            verdict: &finding.verdict,
             notes: &finding.notes,
             unresolved: finding.unresolved.as_deref(),
-            unreadable: None,
-            running: self.table.running(name),
-            progress: self.table.progress(name, finding.generation),
-            public_url: self.public_url.as_deref(),
+            ..self.facts(name, finding.generation, &finding.verdict)
         };
         let now = status(&facts, before.as_ref(), jiff::Timestamp::now());
         let reported = self.report.write(name, metadata, before.as_ref(), &now).await;
@@ -235,23 +222,36 @@ impl Reconcile {
             return Ok(());
         }
         let metadata = source.meta();
-        let generation = metadata.generation.unwrap_or(0);
+        let (verdict, error) = (verdict(read), bounded(error.to_string()));
         let facts = Facts {
-            name,
-            generation,
-            verdict: &verdict(read),
-            notes: "",
-            unresolved: None,
-            unreadable: Some(&bounded(error.to_string())),
-            running: self.table.running(name),
-            progress: self.table.progress(name, generation),
-            public_url: self.public_url.as_deref(),
+            unreadable: Some(&error),
+            ..self.facts(name, metadata.generation.unwrap_or(0), &verdict)
         };
         let before = source.status();
         let now = status(&facts, before.as_ref(), jiff::Timestamp::now());
         self.memory.set_state(name, state(&now));
         let reported = self.report.write(name, metadata, before.as_ref(), &now).await;
         reported.map(drop).map_err(failed("status"))
+    }
+
+    /// What is known of a source before its Secrets are looked at.
+    fn facts<'a>(
+        &'a self,
+        name: &'a Name,
+        generation: i64,
+        verdict: &'a Result<(), Rejection>,
+    ) -> Facts<'a> {
+        Facts {
+            name,
+            generation,
+            verdict,
+            notes: "",
+            unresolved: None,
+            unreadable: None,
+            running: self.table.running(name),
+            progress: self.table.progress(name, generation),
+            public_url: self.public_url.as_deref(),
+        }
     }
 
     /// Dereference, compile, publish. Reads Secrets, and what was accepted last, as far as they are

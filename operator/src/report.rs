@@ -135,11 +135,6 @@ impl Report {
         }
     }
 
-    /// A source is gone.
-    pub(crate) fn forget(&self, name: &Name) {
-        self.disputes.forget(name);
-    }
-
     /// New secret values went to the replicas.
     pub(crate) async fn rotated(&self, name: &Name, metadata: &ObjectMeta) {
         let note = "new values of its Secrets are in use".to_owned();

@@ -145,6 +145,11 @@ impl Sources {
         self.store.clone()
     }
 
+    /// Has everybody forget a source that is gone.
+    pub(crate) fn forget(&self, name: &Name) {
+        (self.removed)(name);
+    }
+
     /// One of them.
     pub(crate) fn get(&self, name: &Name) -> Option<Arc<Source>> {
         self.store.get(&reference(name))
@@ -186,7 +191,7 @@ impl Shelf<Source> for Sources {
         let Some(object) = self.get(name) else { return };
         lock(&self.writer).apply_watcher_event(&Event::Delete(Source::clone(&object)));
         self.table.remove(name);
-        (self.removed)(name);
+        self.forget(name);
     }
 
     fn names(&self) -> Vec<Name> {
