@@ -57,6 +57,8 @@ pub mod reason {
     pub const RESOLVED: &str = "Resolved";
     /// `ResolvedRefs` is false: a Secret or its key is missing or empty.
     pub const SECRET_NOT_FOUND: &str = "SecretNotFound";
+    /// `ResolvedRefs` is unknown: the API server does not let the operator read a Secret.
+    pub const SECRETS_UNREADABLE: &str = "SecretsUnreadable";
     /// `Programmed` is true.
     pub const PROGRAMMED: &str = "Programmed";
     /// `Programmed` is false: a replica has not answered yet.

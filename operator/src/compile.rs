@@ -5,7 +5,7 @@ use segment_source_crds::{
     status::reason::{INVALID, UNREADABLE},
 };
 
-use crate::dereference::Values;
+use crate::{dereference::Values, watch::Unreadable};
 
 /// The longest text that goes into a status or to a replica.
 const LONGEST: usize = 1000;
@@ -25,8 +25,15 @@ impl Rejection {
         Self { reason: INVALID, message: sentence(problems) }
     }
 
-    /// It is none.
-    pub(crate) fn unreadable(error: &str) -> Self {
+    /// It is none, or not one of ours.
+    pub(crate) fn unreadable(error: &Unreadable) -> Self {
+        if let Unreadable::Newer(_) = error {
+            let message = format!(
+                "the manifest needs a newer operator: {error}; finish the upgrade of the release, or \
+                 take out of the manifest what is new"
+            );
+            return Self { reason: UNREADABLE, message: bounded(message) };
+        }
         let message = format!(
             "what is stored is no SegmentSource that this operator can read: {error}; put it \
              right with `kubectl replace -f FILE`, which takes what applying refuses to merge"

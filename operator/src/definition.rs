@@ -8,7 +8,7 @@ use segment_source_crds::{CRD_SCHEMA, SCHEMA_ANNOTATION, SegmentSource};
 use tokio::time::sleep;
 use tracing::{info, warn};
 
-use crate::metrics::ApiErrors;
+use crate::{metrics::ApiErrors, pauses::in_time};
 
 /// How often it is looked at until it is right.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -19,9 +19,13 @@ pub(crate) async fn established(client: Client, errors: ApiErrors) {
     let name = SegmentSource::crd_name();
     let mut said = None;
     loop {
-        let problem = match api.get_opt(name).await {
-            Ok(found) => problem(found.as_ref()),
-            Err(error) => {
+        let problem = match in_time(api.get_opt(name)).await {
+            Ok(Ok(found)) => problem(found.as_ref()),
+            Err(slow) => {
+                errors.count("customresourcedefinitions");
+                Some(format!("cannot read the CustomResourceDefinition {name}: {slow}"))
+            }
+            Ok(Err(error)) => {
                 errors.count("customresourcedefinitions");
                 Some(format!("cannot read the CustomResourceDefinition {name}: {error}"))
             }

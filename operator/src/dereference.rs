@@ -26,9 +26,30 @@ pub(crate) struct Dereference {
 }
 
 /// A Secret as it was read last.
+#[derive(Clone, PartialEq, Eq)]
 struct Kept {
     version: Arc<str>,
     data: Data,
+    /// Keys that are not in it any more, or are empty; these are their last values.
+    gone_keys: Arc<[String]>,
+}
+
+impl Kept {
+    /// What was read now, and the last values of keys that had one.
+    fn read(version: Arc<str>, mut data: Vec<(String, Vec<u8>)>, before: Option<&Self>) -> Self {
+        let mut gone_keys = Vec::new();
+        let before = before.into_iter().flat_map(|it| it.data.iter());
+        for (key, value) in before.filter(|(_, value)| !value.is_empty()) {
+            let now = data.iter_mut().find(|(name, _)| name == key);
+            match now {
+                Some((_, now)) if now.is_empty() => now.clone_from(value),
+                Some(_) => continue,
+                None => data.push((key.clone(), value.clone())),
+            }
+            gone_keys.push(key.clone());
+        }
+        Self { version, data: data.into(), gone_keys: gone_keys.into() }
+    }
 }
 
 /// What the Secrets of a source hold. Equal versions mean equal values.
@@ -39,8 +60,8 @@ pub(crate) struct Values {
 
 #[derive(Clone, PartialEq, Eq)]
 struct Found {
-    version: Option<Arc<str>>,
-    data: Option<Data>,
+    /// `None`: it never was there.
+    kept: Option<Kept>,
     /// It is not there any more; these are its last values.
     gone: bool,
 }
@@ -54,23 +75,27 @@ impl fmt::Debug for Values {
 impl Values {
     /// The value of a key.
     pub(crate) fn get(&self, secret: &str, key: &str) -> Option<Vec<u8>> {
-        let data = self.by_secret.get(secret)?.data.as_ref()?;
-        data.iter().find(|(name, _)| name == key).map(|(_, value)| value.clone())
+        let kept = self.by_secret.get(secret)?.kept.as_ref()?;
+        kept.data.iter().find(|(name, _)| name == key).map(|(_, value)| value.clone())
     }
 
     /// Which versions of which Secrets these are.
     pub(crate) fn versions(&self) -> Versions {
         let versions = self.by_secret.iter().map(|(secret, it)| Version {
             secret: secret.clone(),
-            version: it.version.clone(),
+            version: it.kept.as_ref().map(|it| it.version.clone()),
             gone: it.gone,
         });
         Versions(versions.collect())
     }
 
-    /// Secrets that are gone, whose last values are used.
-    pub(crate) fn gone(&self) -> impl Iterator<Item = &str> {
-        self.by_secret.iter().filter(|(_, it)| it.gone).map(|(name, _)| name.as_str())
+    /// Whether the value of a key is its last one: the key, or the Secret, is gone.
+    pub(crate) fn is_gone(&self, secret: &str, key: &str) -> bool {
+        let Some(Found { kept: Some(kept), gone }) = self.by_secret.get(secret) else {
+            return false;
+        };
+        let has = kept.data.iter().any(|(name, _)| name == key);
+        has && (*gone || kept.gone_keys.iter().any(|gone| gone == key))
     }
 }
 
@@ -95,8 +120,8 @@ impl Dereference {
         Self { client, secrets, index, kept: Mutex::default(), errors }
     }
 
-    /// The values of these keys' Secrets. A Secret that is gone keeps its last values for as long
-    /// as this process lives; one that never was there has none.
+    /// The values of these keys' Secrets. A Secret or a key that is gone keeps its last values for
+    /// as long as this process lives; one that never was there has none.
     ///
     /// # Errors
     /// When the API server does not answer, or does not let us read one.
@@ -131,17 +156,11 @@ impl Dereference {
         }
     }
 
-    fn kept(&self, secret: &Name) -> Option<(Arc<str>, Data)> {
-        lock(&self.kept).get(secret).map(|it| (it.version.clone(), it.data.clone()))
-    }
-
     async fn find(&self, secret: &Name) -> Result<Found, kube::Error> {
-        let kept = self.kept(secret);
+        let kept = lock(&self.kept).get(secret).cloned();
         let Some(version) = self.secrets.version(secret) else { return Ok(last(kept)) };
-        if let Some((kept, data)) = &kept
-            && *kept == version
-        {
-            return Ok(Found { version: Some(version), data: Some(data.clone()), gone: false });
+        if kept.as_ref().is_some_and(|it| it.version == version) {
+            return Ok(Found { kept, gone: false });
         }
         let api: Api<Secret> = Api::namespaced(self.client.clone(), &secret.namespace);
         let read = api.get_opt(&secret.name).await;
@@ -150,17 +169,34 @@ impl Dereference {
         };
         let version: Arc<str> = read.metadata.resource_version.unwrap_or_default().into();
         let data = read.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0));
-        let data: Data = data.collect();
-        let entry = Kept { version: version.clone(), data: data.clone() };
-        lock(&self.kept).insert(secret.clone(), entry);
-        Ok(Found { version: Some(version), data: Some(data), gone: false })
+        let kept = Kept::read(version, data.collect(), kept.as_ref());
+        lock(&self.kept).insert(secret.clone(), kept.clone());
+        Ok(Found { kept: Some(kept), gone: false })
     }
 }
 
 /// What is left of a Secret that is not there.
-fn last(kept: Option<(Arc<str>, Data)>) -> Found {
-    match kept {
-        Some((version, data)) => Found { version: Some(version), data: Some(data), gone: true },
-        None => Found { version: None, data: None, gone: false },
+fn last(kept: Option<Kept>) -> Found {
+    Found { gone: kept.is_some(), kept }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Kept;
+
+    fn data(pairs: &[(&str, &str)]) -> Vec<(String, Vec<u8>)> {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), value.as_bytes().to_vec())).collect()
+    }
+
+    #[test]
+    fn a_key_that_goes_keeps_its_last_value() {
+        let one = Kept::read("1".into(), data(&[("a", "1"), ("b", "2"), ("never", "")]), None);
+        assert_eq!(*one.data, data(&[("a", "1"), ("b", "2"), ("never", "")]));
+        let two = Kept::read("2".into(), data(&[("b", "3"), ("a", ""), ("never", "")]), Some(&one));
+        assert_eq!(*two.data, data(&[("b", "3"), ("a", "1"), ("never", "")]));
+        assert_eq!(*two.gone_keys, ["a"]);
+        let three = Kept::read("3".into(), data(&[("a", "4")]), Some(&two));
+        assert_eq!(*three.data, data(&[("a", "4"), ("b", "3")]));
+        assert_eq!(*three.gone_keys, ["b"]);
     }
 }

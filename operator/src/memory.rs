@@ -64,6 +64,11 @@ impl Memory {
         *failures
     }
 
+    /// How many looks in a row have failed.
+    pub(crate) fn failures(&self, name: &Name) -> u32 {
+        lock(&self.entries).get(name).map_or(0, |it| it.failures)
+    }
+
     /// A look did not fail.
     pub(crate) fn succeeded(&self, name: &Name) {
         if let Some(entry) = lock(&self.entries).get_mut(name) {

@@ -145,8 +145,13 @@ impl Collector for Gauges {
         let refusals = i64::try_from(numbers.refusals).unwrap_or(i64::MAX);
         one(&mut encoder, "refusals", "Refusals of replicas that stand", refusals)?;
 
+        let unread = i64::try_from(numbers.unread).unwrap_or(i64::MAX);
+        let help = "Namespaces that are to be watched and cannot be read";
+        one(&mut encoder, "unread_namespaces", help, unread)?;
+
         let now = jiff::Timestamp::now().as_second();
-        let expiries = lock(&self.expiries.0).clone();
+        // Who does not lead hears nothing of a renewal, so that what it knew grows old.
+        let expiries = if leading == 1 { lock(&self.expiries.0).clone() } else { BTreeMap::new() };
         let left: BTreeMap<&str, i64> =
             expiries.iter().map(|(name, at)| (name.as_str(), at - now)).collect();
         let help = "How long certificates that this operator makes are still valid";
@@ -180,4 +185,34 @@ fn labelled(
         ConstGauge::new(*number).encode(encoder.encode_family(&[(label, *value)])?)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use prometheus_client::{encoding::text::encode, registry::Registry};
+    use tokio::time::Instant;
+
+    use super::Metrics;
+    use crate::{lease::Office, memory::Memory, table::Table};
+
+    #[tokio::test]
+    async fn only_a_leader_says_when_certificates_run_out() {
+        let (office, leadership) = Office::new();
+        let mut registry = Registry::default();
+        let table = Arc::new(Table::new(Arc::default()));
+        let metrics = Metrics::register(&mut registry, leadership, table, Arc::<Memory>::default());
+        let said = || {
+            let mut text = String::new();
+            encode(&mut text, &registry).unwrap();
+            text.contains("segment_source_operator_certificate_expiry_seconds{certificate=\"ca\"}")
+        };
+        metrics.expiries.set("ca", 7);
+        assert!(!said());
+        office.hold(1, Instant::now() + Duration::from_secs(600));
+        assert!(said());
+        office.leave("test");
+        assert!(!said());
+    }
 }

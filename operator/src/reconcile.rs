@@ -2,12 +2,14 @@
 //! computed from what there is now; it can be repeated at any time, and one source's trouble is
 //! nobody else's.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use backon::{BackoffBuilder as _, ExponentialBuilder};
 use futures_util::{StreamExt as _, stream};
 use kube::{
     Resource as _,
@@ -17,7 +19,9 @@ use kube::{
         controller::{Action, Config},
     },
 };
-use segment_source_crds::{Compiled, Problem, SegmentSource, references, status::condition};
+use segment_source_crds::{
+    Compiled, Problem, SecretRef, SegmentSource, references, status::condition,
+};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -30,11 +34,12 @@ use crate::{
     memory::{Finding, Memory},
     metrics::Metrics,
     name::Name,
+    pauses::{Pauses, Slow, in_time, pause},
     report::{Report, Reported},
     revision::Record,
     status::{Facts, find, state, status},
     table::{Held, Published, Table},
-    watch::{Source, Sources, reference},
+    watch::{Source, Sources, Unreadable, reference},
 };
 
 /// Sources looked at at the same time.
@@ -44,9 +49,12 @@ const DEBOUNCE: Duration = Duration::from_millis(10);
 /// A report that was too late is tried again then, should nothing else have come of it.
 const OUTDATED: Duration = Duration::from_secs(5);
 /// The shortest and the longest pause after a look that failed.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(120));
+const PAUSES: Pauses = (Duration::from_millis(500), Duration::from_secs(120));
 /// So many failures in a row, and replicas wait no longer for a source of which nothing is known.
 const PATIENCE: u32 = 6;
+
+/// The step that reads Secrets.
+const SECRETS: &str = "secrets";
 
 /// What a look needs.
 pub(crate) struct Reconcile {
@@ -93,14 +101,17 @@ impl FirstPass {
 
 /// A look that failed; it is tried again.
 #[derive(Debug, thiserror::Error)]
-#[error("{step}: {error}")]
-pub(crate) struct Failed {
-    step: &'static str,
-    error: kube::Error,
+pub(crate) enum Failed {
+    /// A request did.
+    #[error("{step}: {error}")]
+    Step { step: &'static str, error: kube::Error },
+    /// An answer did not come.
+    #[error("{0}")]
+    Slow(#[from] Slow),
 }
 
 fn failed(step: &'static str) -> impl Fn(kube::Error) -> Failed {
-    move |error| Failed { step, error }
+    move |error| Failed::Step { step, error }
 }
 
 /// Looks at every source that is marked, until `stop`; then the looks under way are finished.
@@ -124,30 +135,37 @@ impl Reconcile {
     async fn timed(&self, source: &Source) -> Result<Action, Failed> {
         let begun = Instant::now();
         let name = Name::of(source.meta());
-        let looked = self.look(&name, source).await;
+        let looked =
+            in_time(self.look(&name, source)).await.unwrap_or_else(|slow| Err(slow.into()));
         self.metrics.reconciled(looked.is_ok(), begun.elapsed());
         if looked.is_ok() {
             self.memory.succeeded(&name);
         }
         if self.sources.get(&name).is_none() {
             // It went while it was looked at.
-            self.forget(&name);
+            self.sources.forget(&name);
+            self.first_pass.postpones(&name, &self.table, &self.dirty);
         }
         looked
     }
 
-    /// A source is gone.
-    pub(crate) fn forget(&self, name: &Name) {
-        self.memory.forget(name);
-        self.dereference.forget(name);
-        self.first_pass.postpones(name, &self.table, &self.dirty);
-    }
-
     /// The whole look. IO: in `find_out` (reads), `keep` and `write` (writes, only while leading).
     async fn look(&self, name: &Name, source: &Source) -> Result<Action, Failed> {
+        if self.table.is_unread(&name.namespace) {
+            // Its Secrets may be there, and nobody can see them. It is marked once they are listed.
+            return Ok(Action::await_change());
+        }
         let metadata = source.meta();
         let read = source.read();
-        let (finding, published) = self.find_out(name, metadata, &read).await?;
+        let (finding, published) = match self.find_out(name, metadata, &read).await {
+            Err(Failed::Step { step: SECRETS, error })
+                if self.memory.failures(name) >= PATIENCE =>
+            {
+                self.tell_unreadable(name, source, &read, &error).await?;
+                return Err(failed(SECRETS)(error));
+            }
+            found => found?,
+        };
         if self.first_pass.postpones(name, &self.table, &self.dirty) {
             return Ok(Action::await_change());
         }
@@ -162,14 +180,9 @@ impl Reconcile {
         };
         let before = source.status();
         let facts = Facts {
-            name,
-            generation: finding.generation,
-            verdict: &finding.verdict,
             notes: &finding.notes,
             unresolved: finding.unresolved.as_deref(),
-            running: self.table.running(name),
-            progress: self.table.progress(name, finding.generation),
-            public_url: self.public_url.as_deref(),
+            ..self.facts(name, finding.generation, &finding.verdict)
         };
         let now = status(&facts, before.as_ref(), jiff::Timestamp::now());
         let reported = self.report.write(name, metadata, before.as_ref(), &now).await;
@@ -180,7 +193,7 @@ impl Reconcile {
         let reported = reported.map_err(failed("status"))?;
         let said = match reported {
             Reported::Same | Reported::Written => Some(&now),
-            Reported::Outdated | Reported::NotLeading => before.as_ref(),
+            Reported::Outdated | Reported::NotLeading | Reported::Disputed(_) => before.as_ref(),
         };
         let programmed = find(said, condition::PROGRAMMED).is_some_and(|it| {
             it.status == "True" && it.observed_generation == Some(finding.generation)
@@ -192,8 +205,53 @@ impl Reconcile {
         kept.map_err(failed("revision"))?;
         Ok(match reported {
             Reported::Outdated => Action::requeue(OUTDATED),
+            Reported::Disputed(pause) => Action::requeue(pause),
             _ => Action::await_change(),
         })
+    }
+
+    /// A person has to know what no look gets beyond.
+    async fn tell_unreadable(
+        &self,
+        name: &Name,
+        source: &Source,
+        read: &Result<SegmentSource, Unreadable>,
+        error: &kube::Error,
+    ) -> Result<(), Failed> {
+        if self.first_pass.postpones(name, &self.table, &self.dirty) {
+            return Ok(());
+        }
+        let metadata = source.meta();
+        let (verdict, error) = (verdict(read), bounded(error.to_string()));
+        let facts = Facts {
+            unreadable: Some(&error),
+            ..self.facts(name, metadata.generation.unwrap_or(0), &verdict)
+        };
+        let before = source.status();
+        let now = status(&facts, before.as_ref(), jiff::Timestamp::now());
+        self.memory.set_state(name, state(&now));
+        let reported = self.report.write(name, metadata, before.as_ref(), &now).await;
+        reported.map(drop).map_err(failed("status"))
+    }
+
+    /// What is known of a source before its Secrets are looked at.
+    fn facts<'a>(
+        &'a self,
+        name: &'a Name,
+        generation: i64,
+        verdict: &'a Result<(), Rejection>,
+    ) -> Facts<'a> {
+        Facts {
+            name,
+            generation,
+            verdict,
+            notes: "",
+            unresolved: None,
+            unreadable: None,
+            running: self.table.running(name),
+            progress: self.table.progress(name, generation),
+            public_url: self.public_url.as_deref(),
+        }
     }
 
     /// Dereference, compile, publish. Reads Secrets, and what was accepted last, as far as they are
@@ -202,21 +260,18 @@ impl Reconcile {
         &self,
         name: &Name,
         metadata: &ObjectMeta,
-        source: &serde_json::Result<SegmentSource>,
+        source: &Result<SegmentSource, Unreadable>,
     ) -> Result<(Arc<Finding>, Published), Failed> {
         let uid = metadata.uid.as_deref().unwrap_or_default();
         let generation = metadata.generation.unwrap_or(0);
         let known = self.memory.finding(name, uid, generation);
         if let Some(known) = &known {
             let values = self.dereference.values(name, &known.references).await;
-            if values.map_err(failed("secrets"))?.versions() == known.versions {
+            if values.map_err(failed(SECRETS))?.versions() == known.versions {
                 return Ok((known.clone(), Published::default()));
             }
         }
-        let verdict = match source {
-            Ok(source) => check(source),
-            Err(error) => Err(Rejection::unreadable(&error.to_string())),
-        };
+        let verdict = verdict(source);
         let last = match (&verdict, source) {
             (Ok(()), Ok(source)) => Some(Ok(source)),
             _ => {
@@ -230,16 +285,16 @@ impl Reconcile {
             None => None,
         };
         let references = manifest.map(|it| references(&it.spec)).unwrap_or_default();
-        let values = self.dereference.values(name, &references).await.map_err(failed("secrets"))?;
+        let values = self.dereference.values(name, &references).await.map_err(failed(SECRETS))?;
         let compiled = manifest.and_then(|manifest| compile(manifest, &values).ok());
         let notes = compiled.as_ref().map(|it| sentence(&it.warnings)).unwrap_or_default();
-        let unresolved = compiled.as_ref().map(|it| missing(it, &values));
+        let unresolved = compiled.as_ref().map(|it| missing(it, &references, &values));
         let held = match (compiled, &verdict) {
             (Some(compiled), _) => Held::Loaded(Box::new(compiled.source)),
             (None, Err(rejection)) => Held::NotLoaded(rejection.message.as_str().into()),
             (None, Ok(())) => Held::NotLoaded("cannot be compiled".into()),
         };
-        let mut published = self.table.publish(name, &held);
+        let mut published = self.table.publish(name, uid, &held);
         // Values that come or go are told as such.
         let whole = |unresolved: Option<&String>| unresolved.is_some_and(String::is_empty);
         published.rotated &= whole(known.as_ref().and_then(|it| it.unresolved.as_ref()))
@@ -264,33 +319,32 @@ impl Reconcile {
         warn!(source = %name, failures, "cannot finish looking at the source, trying again: {error}");
         if failures >= PATIENCE && !self.table.is_known(&name) {
             let reason = format!("the operator cannot read what it needs ({error})");
-            self.table.publish(&name, &Held::NotLoaded(bounded(reason).into()));
+            let uid = source.meta().uid.as_deref().unwrap_or_default();
+            self.table.publish(&name, uid, &Held::NotLoaded(bounded(reason).into()));
             self.first_pass.postpones(&name, &self.table, &self.dirty);
         }
-        Action::requeue(pause(failures))
+        Action::requeue(pause(PAUSES, failures))
+    }
+}
+
+/// Whether the manifest is right.
+fn verdict(source: &Result<SegmentSource, Unreadable>) -> Result<(), Rejection> {
+    match source {
+        Ok(source) => check(source),
+        Err(error) => Err(Rejection::unreadable(error)),
     }
 }
 
 /// What replicas would need and cannot have, in words for a person; empty for nothing.
-fn missing(compiled: &Compiled, values: &Values) -> String {
-    let gone = values.gone().map(|secret| {
+fn missing(compiled: &Compiled, references: &[SecretRef], values: &Values) -> String {
+    let gone = references.iter().filter(|it| values.is_gone(&it.name, &it.key));
+    let gone = gone.map(|SecretRef { name, key }| {
         let message = format!(
-            "Secret `{secret}` is gone; its last values stay in use until the operator starts again"
+            "key `{key}` of Secret `{name}` is gone; its last value stays in use until the operator \
+             starts again"
         );
         Problem::new("", message)
     });
     let problems: Vec<Problem> = compiled.unresolved.iter().cloned().chain(gone).collect();
     sentence(&problems)
-}
-
-/// Grows with every failure, and differs a little between sources.
-fn pause(failures: u32) -> Duration {
-    let (shortest, longest) = PAUSES;
-    let pauses = ExponentialBuilder::new()
-        .with_min_delay(shortest)
-        .with_max_delay(longest)
-        .without_max_times()
-        .with_jitter()
-        .build();
-    pauses.take(failures.clamp(1, 16) as usize).last().unwrap_or(longest)
 }

@@ -2,6 +2,8 @@
 //! know. Does IO, and only while this process leads. A status that is right already is not
 //! written.
 
+use std::{sync::Arc, time::Duration};
+
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
     Api, Client, Resource as _,
@@ -10,11 +12,13 @@ use kube::{
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
 use segment_source_crds::{SegmentSource, SegmentSourceStatus, status::condition, status::reason};
+use serde::Deserialize as _;
 use serde_json::json;
 use tracing::warn;
 
 use crate::{
     compile::bounded,
+    disputes::{Disputes, Turn},
     lease::Leadership,
     metrics::{ApiErrors, Metrics},
     name::Name,
@@ -35,6 +39,8 @@ pub(crate) enum Reported {
     Outdated,
     /// This process does not lead.
     NotLeading,
+    /// Somebody else writes it, too. It is written after so long, if it is still wrong then.
+    Disputed(Duration),
 }
 
 /// Writes statuses and Events.
@@ -43,6 +49,7 @@ pub(crate) struct Report {
     reporter: Reporter,
     leadership: Leadership,
     metrics: Metrics,
+    disputes: Arc<Disputes>,
 }
 
 impl Report {
@@ -51,9 +58,10 @@ impl Report {
         instance: String,
         leadership: Leadership,
         metrics: Metrics,
+        disputes: Arc<Disputes>,
     ) -> Self {
         let reporter = Reporter { controller: MANAGER.to_owned(), instance: Some(instance) };
-        Self { client, reporter, leadership, metrics }
+        Self { client, reporter, leadership, metrics, disputes }
     }
 
     /// Without a type, because not everything that is stored has ours.
@@ -96,9 +104,24 @@ impl Report {
         if !self.leadership.leads() {
             return Ok(Reported::NotLeading);
         }
+        let turn = self.disputes.turn(name, metadata, before);
+        if let Turn::Wait(pause) = turn {
+            return Ok(Reported::Disputed(pause));
+        }
         match self.api(name).patch_status(&name.name, &parameters, &patch).await {
-            Ok(_) => {
+            Ok(written) => {
                 self.metrics.status_writes.inc();
+                // With the times as they are stored.
+                let stored = written.data.get("status");
+                let stored = stored.and_then(|it| SegmentSourceStatus::deserialize(it).ok());
+                if self.disputes.wrote(name, metadata, stored.as_ref(), turn) {
+                    warn!(
+                        source = %name,
+                        "somebody else keeps changing the status of the source; is its namespace \
+                         watched by a second release of the operator? Then take it out of \
+                         `watchNamespaces` of one of them. Until then this one writes less and less"
+                    );
+                }
                 self.tell(&about(name, metadata), before, now).await;
                 Ok(Reported::Written)
             }

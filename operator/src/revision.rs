@@ -12,14 +12,14 @@ use kube::{
     Api, Client, Resource as _,
     api::{DeleteParams, ObjectMeta, PostParams},
 };
-use segment_source_crds::{SegmentSource, SegmentSourceSpec};
+use segment_source_crds::SegmentSource;
 use tracing::warn;
 
 use crate::{
     lease::Leadership,
     metrics::ApiErrors,
     name::Name,
-    watch::{MANAGED_BY, Revisions, revision_name},
+    watch::{MANAGED_BY, Revisions, read_spec, revision_name},
 };
 
 /// Reads and writes revisions.
@@ -58,7 +58,7 @@ impl Record {
             let read = self.api(source).get_opt(&revision.name).await;
             let Some(read) = self.counted(read)? else { continue };
             let data = read.data.map(|it| it.0).unwrap_or_default();
-            match serde_json::from_value::<SegmentSourceSpec>(data) {
+            match read_spec(data) {
                 Ok(spec) => {
                     let mut accepted = SegmentSource::new(&source.name, spec);
                     accepted.metadata.namespace = Some(source.namespace.clone());

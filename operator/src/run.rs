@@ -16,13 +16,13 @@ use prometheus_client::registry::Registry;
 use segment_source_runtime::{
     health::{Pages, Readiness},
     metrics::registry,
-    net::Address,
-    signals::Signals,
+    net::{bind, host_name},
+    process::{self, Process},
+    tasks::Tasks,
     tls::{ClientCertificates, Identities, Security, folder, incoming},
 };
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::info;
 
 use crate::{
     args::Args,
@@ -30,72 +30,46 @@ use crate::{
     definition,
     dereference::Dereference,
     dirty::Dirty,
+    disputes::Disputes,
     index::Index,
     lease::{Candidate, Leadership, Office, Settings},
     memory::Memory,
     metrics::Metrics,
-    parts::Parts,
     reconcile::{self, FirstPass, Reconcile},
     report::Report,
     revision::Record,
     serve::ConfigService,
     table::Table,
-    watch::{Owed, Revisions, Scope, Secrets, Shelf as _, Shelves, Sources},
+    watch::{Reading, Revisions, Scope, Secrets, Shelf as _, Shelves, Sources},
 };
 
 /// How long connecting to the API server may take.
 const CONNECT: Duration = Duration::from_secs(5);
+/// How long a connection to it may say nothing. A watch of which nothing is to be told is ended by
+/// the API server after 290 seconds.
+const READ: Duration = Duration::from_secs(300);
 
 /// Works until a signal; the log says why when it cannot.
 ///
 /// # Errors
 /// When the system refuses signal handlers.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let mut signals = Signals::listen().context("cannot handle signals")?;
-    let started = tokio::select! {
-        started = start(&args) => started,
-        signal = signals.next() => {
-            info!(signal, "ended before everything was started");
-            return Ok(ExitCode::SUCCESS);
-        }
-    };
-    let worked = match started {
-        Ok((parts, readiness)) => until_signal(parts, &readiness, &mut signals, args.drain).await,
-        Err(error) => Err(error),
-    };
-    Ok(match worked {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            error!("{error:#}");
-            ExitCode::FAILURE
-        }
-    })
+    process::run(start(&args)).await
 }
 
-/// Works until a signal or until a part fails, then ends every part in order.
-async fn until_signal(
-    mut parts: Parts,
-    readiness: &Readiness,
-    signals: &mut Signals,
-    drain: Duration,
-) -> anyhow::Result<()> {
-    let failure = tokio::select! {
-        signal = signals.next() => {
-            info!(signal, "stopping; a second signal ends at once");
-            None
-        }
-        error = parts.failed() => Some(error),
-    };
-    // Held to the end: ready never comes back.
-    let _draining = readiness.latch("draining");
-    tokio::select! {
-        () = parts.stop(drain) => info!("stopped"),
-        signal = signals.next_after_echo() => {
-            warn!(signal, "ended at once");
-            std::process::exit(130);
-        }
-    }
-    failure.map_or(Ok(()), Err)
+/// What ends together; in the order in which the operator ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    /// Tells replicas no more, so that they go to the next leader.
+    Stream,
+    /// Finishes the looks under way.
+    Looks,
+    /// Stops following the cluster, the identity and the certificates.
+    Following,
+    /// Gives the Lease back.
+    Lease,
+    /// Says to the last that the process lives and is not ready.
+    Health,
 }
 
 /// Everything that parts share.
@@ -111,9 +85,8 @@ struct Shared {
     readiness: Readiness,
 }
 
-/// Binds, joins and starts all parts. They are added in the order in which they end: first nobody
-/// is served any more, then the looks under way are finished, then the Lease is given back.
-async fn start(args: &Args) -> anyhow::Result<(Parts, Readiness)> {
+/// Binds, joins and starts all parts.
+async fn start(args: &Args) -> anyhow::Result<Process<Stage>> {
     args.check()?;
     let (grpc, admin) = (bind("--grpc", &args.grpc).await?, bind("--admin", &args.admin).await?);
     let (client, namespace) = connect(args).await?;
@@ -124,7 +97,8 @@ async fn start(args: &Args) -> anyhow::Result<(Parts, Readiness)> {
     let metrics =
         Metrics::register(&mut registry, leadership.clone(), table.clone(), memory.clone());
     let readiness = Readiness::default();
-    let (name, args) = (own_name(args)?, args.clone());
+    let named = args.name.clone().or_else(|| env::var("POD_NAME").ok());
+    let (name, args) = (named.unwrap_or_else(host_name), args.clone());
     let shared =
         Shared { args, client, namespace, name, leadership, dirty, table, metrics, readiness };
     info!(
@@ -135,18 +109,18 @@ async fn start(args: &Args) -> anyhow::Result<(Parts, Readiness)> {
         "listening"
     );
 
-    let mut parts = Parts::default();
-    let (own, certificates) = own_identity(&shared, &mut parts)?;
-    serve(&shared, &mut parts, own, grpc);
-    look(&shared, &mut parts, memory);
-    lead(&shared, &mut parts, certificates, office);
-    health(&shared, &mut parts, admin, registry);
-    Ok((parts, shared.readiness))
+    let mut tasks = Tasks::default();
+    let (own, certificates) = own_identity(&shared, &mut tasks)?;
+    serve(&shared, &mut tasks, own, grpc);
+    look(&shared, &mut tasks, memory);
+    lead(&shared, &mut tasks, certificates, office);
+    health(&shared, &mut tasks, admin, registry);
+    Ok(Process { tasks, readiness: shared.readiness, drain: shared.args.drain })
 }
 
 /// Serves the configuration stream, once there is an identity to serve it with.
-fn serve(shared: &Shared, parts: &mut Parts, own: Own, listener: TcpListener) {
-    let stop = CancellationToken::new();
+fn serve(shared: &Shared, tasks: &mut Tasks<Stage>, own: Own, listener: TcpListener) {
+    let stop = tasks.stop_of(Stage::Stream);
     let service = ConfigService::new(
         shared.table.clone(),
         shared.leadership.clone(),
@@ -154,12 +128,8 @@ fn serve(shared: &Shared, parts: &mut Parts, own: Own, listener: TcpListener) {
         stop.clone(),
     );
     let latch = shared.readiness.latch("identity");
-    let stopped = stop.clone();
-    parts.add("the configuration stream", &stop, async move {
-        let identities = tokio::select! {
-            identities = own.wait() => identities,
-            () = stopped.cancelled() => return Ok(()),
-        };
+    tasks.spawn(Stage::Stream, "the configuration stream", async move {
+        let Some(identities) = stop.run_until_cancelled(own.wait()).await else { return Ok(()) };
         let security = match identities {
             Some(identities) => Security::Tls { identities, clients: ClientCertificates::Required },
             None => Security::Plaintext,
@@ -188,12 +158,16 @@ impl Own {
 }
 
 /// The operator's identity, and who keeps the Secrets that are filled here.
-fn own_identity(shared: &Shared, parts: &mut Parts) -> anyhow::Result<(Own, Option<Certificates>)> {
+fn own_identity(
+    shared: &Shared,
+    tasks: &mut Tasks<Stage>,
+) -> anyhow::Result<(Own, Option<Certificates>)> {
     let args = &shared.args;
     let mut own = Own::Plaintext;
     if let Some(folder) = &args.tls {
         let (identities, follower) = folder::open(folder).context("cannot read --tls")?;
-        parts.add_cut_off("the identity", follower.run(CancellationToken::new()));
+        let following = follower.run(tasks.stop_of(Stage::Following));
+        tasks.spawn_endless(Stage::Following, "the identity", following);
         own = Own::Folder(identities);
     }
     if args.issue.is_empty() && args.platform_token_secret.is_none() {
@@ -221,7 +195,7 @@ fn own_identity(shared: &Shared, parts: &mut Parts) -> anyhow::Result<(Own, Opti
 }
 
 /// Follows the cluster and looks at every source that changes.
-fn look(shared: &Shared, parts: &mut Parts, memory: Arc<Memory>) {
+fn look(shared: &Shared, tasks: &mut Tasks<Stage>, memory: Arc<Memory>) {
     let (client, errors) = (shared.client.clone(), shared.metrics.api_errors.clone());
     let (dirty, table, leadership) =
         (shared.dirty.clone(), shared.table.clone(), shared.leadership.clone());
@@ -230,10 +204,12 @@ fn look(shared: &Shared, parts: &mut Parts, memory: Arc<Memory>) {
     let revisions = Arc::new(Revisions::new(dirty.clone()));
     let dereference =
         Arc::new(Dereference::new(client.clone(), secrets.clone(), index, errors.clone()));
-    let forget = (memory.clone(), dereference.clone());
+    let disputes = Arc::new(Disputes::default());
+    let forget = (memory.clone(), dereference.clone(), disputes.clone());
     let sources = Arc::new(Sources::new(table.clone(), dirty.clone(), move |name| {
         forget.0.forget(name);
         forget.1.forget(name);
+        forget.2.forget(name);
     }));
     let reconcile = Arc::new(Reconcile {
         sources: sources.clone(),
@@ -248,44 +224,47 @@ fn look(shared: &Shared, parts: &mut Parts, memory: Arc<Memory>) {
             shared.name.clone(),
             leadership.clone(),
             shared.metrics.clone(),
+            disputes,
         ),
         metrics: shared.metrics.clone(),
         public_url: shared.args.public_url.clone(),
     });
 
     let scopes = scopes(&shared.args.watch_namespaces, &shared.namespace);
-    let owed = Owed::new(Shelves::LISTS * scopes.len());
-    let stop = CancellationToken::new();
-    let (latch, stopped, listed) = (shared.readiness.latch("sources"), stop.clone(), owed.clone());
-    let marked = dirty.clone();
-    parts.add("the controller", &stop, async move {
-        tokio::select! {
-            () = listed.all_paid() => {}
-            () = stopped.cancelled() => return Ok(()),
+    let (all, again) = (sources.clone(), dirty.clone());
+    let reading = Reading::new(&scopes, Shelves::LISTS, table.clone(), move |scope| {
+        again.mark(all.names().into_iter().filter(|name| scope.contains(name)));
+    });
+    let latch = shared.readiness.latch("sources");
+    let (settled, marked) = (reading.clone(), dirty.clone());
+    let stop = tasks.stop_of(Stage::Looks);
+    tasks.spawn(Stage::Looks, "the controller", async move {
+        if stop.run_until_cancelled(settled.settled()).await.is_none() {
+            return Ok(());
         }
         table.all_listed();
         latch.set(true);
-        info!("all sources, Secrets and revisions are listed");
-        reconcile::run(reconcile, marked, stopped).await;
+        info!("sources, Secrets and revisions are listed");
+        reconcile::run(reconcile, marked, stop).await;
         Ok(())
     });
 
     let all = sources.clone();
-    parts.add_cut_off("the watch for leadership", async move {
-        let mut epoch = None;
+    tasks.spawn_endless(Stage::Following, "the watch for leadership", async move {
+        let mut term = None;
         loop {
-            // A new leader reports what another one has not.
-            epoch = Some(leadership.begun(epoch).await);
+            // What others have not reported, and what could not be before this term, is to be.
+            term = Some(leadership.begun(term).await);
             dirty.mark(all.names());
         }
     });
     let latch = shared.readiness.latch("definition");
     let shelves = Shelves { sources, secrets, revisions };
-    parts.add_cut_off("the watches", async move {
+    tasks.spawn_endless(Stage::Following, "the watches", async move {
         definition::established(client.clone(), errors.clone()).await;
         latch.set(true);
         let follow =
-            |scope| shelves.clone().follow(client.clone(), scope, owed.clone(), errors.clone());
+            |scope| shelves.clone().follow(client.clone(), scope, reading.clone(), errors.clone());
         join_all(scopes.into_iter().map(follow)).await;
     });
 }
@@ -304,9 +283,14 @@ fn scopes(namespaces: &[String], own: &str) -> Vec<Scope> {
 }
 
 /// Takes part in the election, and does what else only a leader does.
-fn lead(shared: &Shared, parts: &mut Parts, certificates: Option<Certificates>, office: Office) {
+fn lead(
+    shared: &Shared,
+    tasks: &mut Tasks<Stage>,
+    certificates: Option<Certificates>,
+    office: Office,
+) {
     if let Some(certificates) = certificates {
-        parts.add_cut_off("the certificates", certificates.run());
+        tasks.spawn_endless(Stage::Following, "the certificates", certificates.run());
     }
     let settings = Settings {
         namespace: shared.namespace.clone(),
@@ -316,26 +300,21 @@ fn lead(shared: &Shared, parts: &mut Parts, certificates: Option<Certificates>, 
     };
     let errors = shared.metrics.api_errors.clone();
     let candidate = Candidate::new(shared.client.clone(), settings, office, errors);
-    let stop = CancellationToken::new();
-    let stopped = stop.clone();
-    parts.add("the lease", &stop, async move {
-        candidate.run(stopped).await;
+    let stop = tasks.stop_of(Stage::Lease);
+    tasks.spawn(Stage::Lease, "the lease", async move {
+        candidate.run(stop).await;
         Ok(())
     });
 }
 
 /// Answers health questions to the last.
-fn health(shared: &Shared, parts: &mut Parts, admin: TcpListener, registry: Registry) {
+fn health(shared: &Shared, tasks: &mut Tasks<Stage>, admin: TcpListener, registry: Registry) {
     let published = Arc::new(OnceLock::from(registry));
     let pages = Pages::new(&shared.readiness, published);
-    let stop = CancellationToken::new();
-    let stopped = stop.clone();
-    parts.add("the health listener", &stop, async move { Ok(pages.serve(admin, stopped).await?) });
-}
-
-async fn bind(flag: &str, address: &Address) -> anyhow::Result<TcpListener> {
-    let pair = (address.host(), address.port());
-    TcpListener::bind(pair).await.with_context(|| format!("cannot listen on {flag} {address}"))
+    let stop = tasks.stop_of(Stage::Health);
+    tasks.spawn(Stage::Health, "the health listener", async move {
+        Ok(pages.serve(admin, stop).await?)
+    });
 }
 
 /// The client of the API server, and the namespace this process is in.
@@ -344,20 +323,11 @@ async fn connect(args: &Args) -> anyhow::Result<(Client, String)> {
         "cannot find the API server: run it in a cluster, or name a kubeconfig in KUBECONFIG",
     )?;
     config.connect_timeout = Some(CONNECT);
+    config.read_timeout = Some(READ);
     let own = args.namespace.clone().or_else(|| env::var("POD_NAMESPACE").ok());
     let namespace = own.unwrap_or_else(|| config.default_namespace.clone());
     let client = Client::try_from(config).context("cannot make a client of the API server")?;
     Ok((client, namespace))
-}
-
-/// Its name in the Lease.
-fn own_name(args: &Args) -> anyhow::Result<String> {
-    if let Some(name) = args.name.clone().or_else(|| env::var("POD_NAME").ok()) {
-        return Ok(name);
-    }
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname")
-        .context("cannot find out the host's name; give --name")?;
-    Ok(name.trim().to_owned())
 }
 
 #[cfg(test)]

@@ -16,6 +16,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) notes: &'a str,
     /// Secrets that are missing, of what replicas run; `None` when they run nothing.
     pub(crate) unresolved: Option<&'a str>,
+    /// Why its Secrets cannot be read, so that nothing can be said of them.
+    pub(crate) unreadable: Option<&'a str>,
     /// The generation that replicas are told to run.
     pub(crate) running: Option<i64>,
     pub(crate) progress: Progress,
@@ -64,6 +66,7 @@ pub(crate) fn state(status: &SegmentSourceStatus) -> &'static str {
         Some(reason::INVALID) => "invalid",
         Some(reason::UNREADABLE) => "unreadable",
         Some(reason::SECRET_NOT_FOUND) => "secret_not_found",
+        Some(reason::SECRETS_UNREADABLE) => "secrets_unreadable",
         Some(reason::PENDING) => "pending",
         Some(reason::NO_REPLICAS) => "no_replicas",
         Some(reason::REFUSED) => "refused",
@@ -117,6 +120,13 @@ fn accepted(facts: &Facts<'_>) -> Said {
 
 fn resolved(facts: &Facts<'_>) -> Said {
     let kind = condition::RESOLVED_REFS;
+    if let Some(error) = facts.unreadable {
+        let message = format!(
+            "its Secrets cannot be read, what is in service stays: {error}; let the operator get \
+             Secrets in this namespace"
+        );
+        return Said { kind, is: "Unknown", reason: reason::SECRETS_UNREADABLE, message };
+    }
     let (is, reason, message) = match (facts.unresolved, facts.verdict) {
         (Some(""), _) => ("True", reason::RESOLVED, "every Secret it names is there".to_owned()),
         (Some(missing), _) => ("False", reason::SECRET_NOT_FOUND, missing.to_owned()),
@@ -220,6 +230,7 @@ mod tests {
                 verdict,
                 notes: "",
                 unresolved,
+                unreadable: None,
                 running: Some(1),
                 progress,
                 public_url: Some("https://events.example.com/"),

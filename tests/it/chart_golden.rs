@@ -4,7 +4,7 @@
 use std::fs;
 
 use segment_source_tests::{
-    chart::{Answer, available, chart, golden, helm, names, parse, render, render_as},
+    chart::{Answer, available, chart, everything, golden, helm, names, parse, render, render_as},
     process::root,
 };
 use serde_json::Value;
@@ -18,11 +18,6 @@ fn without_definition(values: &str) -> String {
 fn rendered(answer: Answer) -> String {
     assert!(answer.success, "{}", answer.err);
     answer.out
-}
-
-fn everything() -> String {
-    let file = root().join("tests/fixtures/charts/everything.values.yaml");
-    fs::read_to_string(file).expect("the fixture is there")
 }
 
 #[test]

@@ -4,17 +4,17 @@
 use std::{collections::BTreeSet, fs, process::Command};
 
 use segment_source_tests::{
-    chart::{available, documents, find, list, names, parse, pods, render_as, selects, text},
+    chart::{
+        available, documents, everything, find, list, names, parse, pods, render_as, selects, text,
+    },
     process::{binary, root},
 };
 use serde_json::{Value, json};
 
 fn sets() -> Vec<String> {
-    let file = root().join("tests/fixtures/charts/everything.values.yaml");
-    let everything = fs::read_to_string(file).expect("the fixture is there");
     let cluster = "watchNamespaces: ['*']\nmode: distributed";
     let manager = "tls: {certManager: {enabled: true}}";
-    ["", "mode: distributed", cluster, manager, &everything].map(str::to_owned).to_vec()
+    ["", "mode: distributed", cluster, manager, &everything()].map(str::to_owned).to_vec()
 }
 
 fn labels(template: &Value) -> &Value {

@@ -5,31 +5,8 @@ use std::fs;
 use segment_source_tests::{
     chart::{available, chart, helm},
     command::run,
-    process::root,
+    page::sources,
 };
-
-/// The YAML of a page that has a SegmentSource in it: what is fenced, without its indentation.
-fn examples(page: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut open: Option<(usize, String)> = None;
-    for line in page.lines() {
-        let text = line.trim_start();
-        match &mut open {
-            None if text == "```yaml" => open = Some((line.len() - text.len(), String::new())),
-            None => {}
-            Some((_, block)) if text == "```" => {
-                found.push(std::mem::take(block));
-                open = None;
-            }
-            Some((indent, block)) => {
-                block.push_str(line.get(*indent..).unwrap_or_default());
-                block.push('\n');
-            }
-        }
-    }
-    found.retain(|block| block.contains("kind: SegmentSource"));
-    found
-}
 
 async fn validates(what: &str, manifest: &str) {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -42,11 +19,10 @@ async fn validates(what: &str, manifest: &str) {
 #[tokio::test]
 async fn sources_in_the_pages() {
     for (page, expected) in [("README.md", 1), ("docs/kubernetes.md", 3)] {
-        let text = fs::read_to_string(root().join(page)).expect("a page");
-        let examples = examples(&text);
-        assert_eq!(examples.len(), expected, "{page}");
-        for example in examples {
-            validates(page, &example).await;
+        let sources = sources(page);
+        assert_eq!(sources.len(), expected, "{page}");
+        for source in sources {
+            validates(page, &source.text).await;
         }
     }
 }
@@ -67,7 +43,7 @@ async fn the_source_that_the_chart_prints() {
         let (manifest, _) = rest.split_once("\nEND\n").expect("its end");
         validates(values, manifest).await;
         let namespace = if values.contains("team") { "team" } else { "prod" };
-        assert!(manifest.contains(&format!("namespace: {namespace}")), "{manifest}");
+        assert!(manifest.contains(&format!("namespace: {namespace:?}")), "{manifest}");
         let workload =
             if values.contains("mode") { "segment-source-ingest" } else { "segment-source" };
         assert!(notes.contains(&format!("exec statefulset/{workload} ")), "{notes}");

@@ -1,9 +1,9 @@
 //! Pods and containers are killed while somebody sends all the time, with the operator and without.
 
 use segment_source_tests::{
-    installed::{Mode, Release, shared},
     manifest::{signing_secret, source, welcome_mapping},
-    senders::Prober,
+    prober::Prober,
+    release::{Mode, Release, shared},
 };
 use serde_json::json;
 
@@ -19,7 +19,7 @@ async fn single_is_killed() {
     release.kill_container("segment-source-0").await;
     prober.more(50).await;
     with_operator(&release).await;
-    prober.nothing_lost_or_doubled(&release, "web").await;
+    release.nothing_lost_or_doubled(prober, "web").await;
 }
 
 #[tokio::test]
@@ -38,7 +38,7 @@ async fn distributed_is_killed() {
     }
     prober.more(50).await;
     with_operator(&release).await;
-    prober.nothing_lost_or_doubled(&release, "web").await;
+    release.nothing_lost_or_doubled(prober, "web").await;
 }
 
 async fn start(

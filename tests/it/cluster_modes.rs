@@ -8,9 +8,10 @@ use segment_source_tests::{
     admission,
     capture::{capture_spec, captures, expected},
     http::{Connection, Request, call},
-    installed::{Mode, Release, shared},
     process::root,
-    sign::{SECRET, fresh_id, sign, track},
+    release::{Mode, Release, shared},
+    server::signed,
+    sign::{SECRET, fresh_id, track},
     wait::eventually,
 };
 use serde_json::{Value, json};
@@ -127,10 +128,7 @@ async fn internal_client(release: &Release<'_>) {
     let web = (release.namespace.as_str(), "web");
     let id = fresh_id();
     let body = track(&id, "u1", "Invoice Paid").to_string();
-    let request = Request::new("POST", &format!("/v1/sources/{}/web", release.namespace))
-        .header("Content-Type", "application/json")
-        .header("X-Signature", &sign(SECRET.as_bytes(), body.as_bytes()))
-        .body(body.as_bytes());
+    let request = signed(&format!("/v1/sources/{}/web", release.namespace), &body);
     let http = release.http().await;
     assert_eq!(call(http.address, &request).await.counts(), (1, 0));
     let worker = release.grpc("not-a-real-token-of-the-worker-in-tests").await;

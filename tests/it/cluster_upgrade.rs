@@ -6,10 +6,11 @@ use std::time::Instant;
 
 use segment_source_tests::{
     http::{Request, call},
-    installed::{Mode, Release, shared, timing},
     manifest::{signing_secret, source, welcome_mapping},
-    senders::Prober,
-    sign::{SECRET, fresh_id, sign, track},
+    prober::Prober,
+    release::{Mode, Release, shared, timing},
+    server::signed,
+    sign::{fresh_id, track},
 };
 use serde_json::{Value, json};
 
@@ -62,7 +63,7 @@ async fn upgraded(mode: Mode) {
     let partner = (release.namespace.as_str(), "partner");
     assert_eq!(release.grpc(token).await.drain(partner).await.len(), 1);
     prober.more(50).await;
-    prober.nothing_lost_or_doubled(&release, "web").await;
+    release.nothing_lost_or_doubled(prober, "web").await;
 }
 
 /// The condition `Programmed` of a source.
@@ -77,8 +78,5 @@ async fn condition(release: &Release<'_>, source: &str) -> Value {
 /// A fresh event.
 fn event(release: &Release<'_>, source: &str) -> Request {
     let body = track(&fresh_id(), "u1", "Signed Up").to_string();
-    Request::new("POST", &format!("/v1/sources/{}/{source}", release.namespace))
-        .header("Content-Type", "application/json")
-        .header("X-Signature", &sign(SECRET.as_bytes(), body.as_bytes()))
-        .body(body.as_bytes())
+    signed(&format!("/v1/sources/{}/{source}", release.namespace), &body)
 }

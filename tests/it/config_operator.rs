@@ -68,7 +68,7 @@ async fn what_an_operator_told_is_served_without_it_over_a_restart() {
         state: Some(source_state::State::Loaded(web())),
     };
     let told = [
-        Told::Opened(Opened { epoch: 1, sources: vec![source] }),
+        Told::Opened(Opened { epoch: 1, sources: vec![source], ..Opened::default() }),
         Told::State(state),
         Told::Synced(Synced { version: 1 }),
     ];

@@ -7,7 +7,7 @@ use std::{
     sync::OnceLock,
 };
 
-use segment_source_tests::process::root;
+use segment_source_tests::process::{root, script};
 use serde_json::{Value, json};
 
 /// The archive; built once for all tests, unoptimised.
@@ -17,14 +17,8 @@ fn archive() -> &'static Path {
 }
 
 fn build(into: &Path) -> PathBuf {
-    let mut command = Command::new(root().join("image/build"));
-    command.args(["--out", text(into)]).env("IMAGE_PROFILE", "dev").current_dir(root());
-    // What Cargo tells a test about itself must not reach the build.
-    for (name, _) in env::vars_os() {
-        if name.to_string_lossy().starts_with("CARGO_") && name != "CARGO_HOME" {
-            command.env_remove(name);
-        }
-    }
+    let mut command = script("image/build");
+    command.args(["--out", text(into)]).env("IMAGE_PROFILE", "dev");
     said(command.output().expect("image/build runs"));
     into.join(format!("segment-source-{}.tar", env!("CARGO_PKG_VERSION")))
 }

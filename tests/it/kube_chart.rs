@@ -5,13 +5,13 @@ use std::{fs, path::Path, process::Stdio};
 
 use segment_source_tests::{
     admission::examples,
-    chart::{chart, documents, helm},
+    chart::{chart, documents, everything, helm},
     kube::{
         api::ApiServer,
         tools::{Version, available, tool},
     },
-    process::root,
     schemas::{TEMPLATE, files},
+    sources::established,
     wait::eventually,
 };
 use serde_json::Value;
@@ -22,11 +22,9 @@ const FOREIGN: [&str; 3] =
     ["cert-manager.io/", "monitoring.coreos.com/", "gateway.networking.k8s.io/"];
 
 fn sets() -> Vec<String> {
-    let file = root().join("tests/fixtures/charts/everything.values.yaml");
-    let everything = fs::read_to_string(file).expect("the fixture is there");
     let cluster = "watchNamespaces: ['*']\nmode: distributed\nedge: {autoscaling: {enabled: true}}";
     let other = "watchNamespaces: [prod, staging]\nserviceAccount: {create: false}\nlisten: '[::]'";
-    ["", "mode: distributed", cluster, other, &everything].map(str::to_owned).to_vec()
+    ["", "mode: distributed", cluster, other, &everything()].map(str::to_owned).to_vec()
 }
 
 /// Documents that a bare API server knows, as a list for kubectl.
@@ -55,14 +53,7 @@ async fn server(version: Version) -> Option<&'static ApiServer> {
         let own = chart("segment-source-crds");
         let definition = helm(&["template", "any", own.to_str().expect("UTF-8")], "");
         api.kubectl(&["apply", "--server-side", "--filename", "-"], &definition.out).await.exits(0);
-        // `kubectl wait` fails while the conditions are still null.
-        let crd = "crd/segmentsources.segment-source.dev";
-        let get = ["get", crd, "--output", "jsonpath={.status.conditions[*].type}"];
-        eventually("the definition is established", async || {
-            let said = api.kubectl(&get, "").await;
-            said.out.contains("Established").then_some(())
-        })
-        .await;
+        established(&api.client().await).await;
         for name in ["prod", "staging"] {
             api.kubectl(&["create", "namespace", name], "").await.exits(0);
         }

@@ -7,7 +7,7 @@ use segment_source_tests::{
         api::ApiServer,
         tools::{Version, available},
     },
-    manifest::welcome_mapping,
+    manifest::{broken_mapping, welcome_mapping},
     site::Site,
     sources::Sources,
 };
@@ -50,8 +50,7 @@ async fn every_state_is_told_alike() {
     check(&sources, "InProgress", "Progressing", "no replica is connected").await;
 
     let site = Site::new();
-    let launch = site.launch().flag("config", &operator.config());
-    let _server = launch.sources_of(&sources.namespace).start().await;
+    let _server = sources.replica(&site, &operator.config()).start().await;
     sources.until_ready("web").await;
     check(&sources, "Current", "Healthy", "in service on every replica").await;
 
@@ -61,9 +60,7 @@ async fn every_state_is_told_alike() {
         check(&sources, "Current", "Healthy", &format!("Suspended: {part}")).await;
     }
 
-    let mut bad = welcome_mapping();
-    bad["when"] = json!("body.x ==");
-    sources.source("web", spec(json!({"mappings": [bad]}))).await;
+    sources.source("web", spec(json!({"mappings": [broken_mapping()]}))).await;
     sources.until("web", "Accepted=False/Invalid Stalled=True/Invalid").await;
     check(&sources, "Failed", "Degraded", "must be put right").await;
 

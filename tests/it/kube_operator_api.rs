@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use segment_source_tests::{
     kube::{api::ApiServer, tools::Version},
-    manifest::welcome_mapping,
+    manifest::{broken_mapping, welcome_mapping},
     prober::Prober,
     site::Site,
     sources::Sources,
@@ -24,11 +24,10 @@ async fn without_an_api_server_replicas_serve_on_and_edits_made_after_are_seen()
     }
     let mut operator = sources.operator("one").flag("lease-duration", "3s").ready().await;
     let site = Site::new();
-    let launch = site.launch().flag("config", &operator.config());
-    let server = launch.sources_of(&sources.namespace).start().await;
+    let server = sources.replica(&site, &operator.config()).start().await;
     sources.until_ready("web").await;
     sources.until_ready("shop").await;
-    let prober = Prober::start(&server, "web");
+    let prober = Prober::start(server.http, &server.target("web"));
 
     // For longer than a Lease lasts.
     api.stop("kube-apiserver").await;
@@ -74,8 +73,8 @@ async fn without_an_api_server_replicas_serve_on_and_edits_made_after_are_seen()
     sources.until_ready("late").await;
     prober.more(5).await;
 
-    let probed = prober.stop().await;
-    assert!(probed.lost.is_empty() && probed.healing.is_empty(), "{probed:?}");
+    let sent = prober.stop().await;
+    assert_eq!(sent.refused(), 0, "{sent:?}");
     // Of generation 2 .. 4 some came and went unseen.
     sources.until_events("late", &["Normal Accepted", "Normal Accepted"]).await;
     let told = sources.events("web").await;
@@ -117,9 +116,7 @@ async fn while_nothing_happens_nothing_is_written() {
     for number in 0..5 {
         sources.source(&format!("web-{number}"), json!({})).await;
     }
-    let mut bad = welcome_mapping();
-    bad["when"] = json!("body.x ==");
-    sources.source("bad", json!({"mappings": [bad]})).await;
+    sources.source("bad", json!({"mappings": [broken_mapping()]})).await;
     let missing = json!({"verification": {"secretRefs": [{"name": "none", "key": "none"}]}});
     sources.source("missing", missing).await;
     let launch = |name: &str| sources.operator(name).flag("lease-duration", "3s");
@@ -130,14 +127,13 @@ async fn while_nothing_happens_nothing_is_written() {
     };
     leader.until_leading().await;
     let site = Site::new();
-    let launch = site.launch().flag("config", &leader.config());
-    let server = launch.sources_of(&sources.namespace).start().await;
+    let server = sources.replica(&site, &leader.config()).start().await;
     for number in 0..5 {
         sources.until_ready(&format!("web-{number}")).await;
     }
     sources.until("bad", "Accepted=False/Invalid").await;
     sources.until("missing", "Programmed=True/Programmed").await;
-    let prober = Prober::start(&server, "web-0");
+    let prober = Prober::start(server.http, &server.target("web-0"));
     sources.until_events("bad", &["Warning Invalid"]).await;
 
     let before = writes(&sources).await;
@@ -148,8 +144,7 @@ async fn while_nothing_happens_nothing_is_written() {
     let (_, epoch) = sources.leader().await;
     // A replica that comes again is no news, either.
     drop(server);
-    let server =
-        site.launch().flag("config", &leader.config()).sources_of(&sources.namespace).start().await;
+    let server = sources.replica(&site, &leader.config()).start().await;
     eventually("it is connected", || async {
         (leader.metric("replicas{roles=\"edge+ingest\"}").await == 1.0
             && leader.metric("replica_lag_versions").await == 0.0)

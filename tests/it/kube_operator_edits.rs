@@ -2,7 +2,7 @@
 
 use segment_source_tests::{
     kube::{api::ApiServer, tools::Version},
-    manifest::welcome_mapping,
+    manifest::{broken_mapping, welcome_mapping},
     server::Server,
     sign::{fresh_id, track},
     site::Site,
@@ -15,11 +15,8 @@ fn body() -> String {
     track(&fresh_id(), "user-1", "Signed Up").to_string()
 }
 
-/// What the schema cannot see: an expression that is none.
 fn bad() -> Value {
-    let mut mapping = welcome_mapping();
-    mapping["when"] = json!("body.x ==");
-    json!({"mappings": [mapping]})
+    json!({"mappings": [broken_mapping()]})
 }
 
 fn good() -> Value {
@@ -28,10 +25,6 @@ fn good() -> Value {
 
 const REJECTED: &str = "Accepted=False/Invalid Programmed=False/Pending Ready=False/Invalid \
                         Stalled=True/Invalid";
-
-async fn replica(sources: &Sources<'_>, config: &str, site: &Site) -> Server {
-    site.launch().flag("config", config).sources_of(&sources.namespace).start().await
-}
 
 /// How many actions an event causes.
 async fn actions(server: &Server, source: &str) -> usize {
@@ -50,7 +43,7 @@ async fn a_bad_edit_is_told_and_the_last_good_one_serves() {
     sources.source("shop", good()).await;
     let operator = sources.operator("one").ready().await;
     let site = Site::new();
-    let server = replica(&sources, &operator.config(), &site).await;
+    let server = sources.replica(&site, &operator.config()).start().await;
     sources.until_ready("web").await;
     sources.until_ready("shop").await;
     let shop = sources.get("shop").await;
@@ -92,7 +85,7 @@ async fn beside_a_bad_edit_a_new_leader_and_a_new_replica_serve_the_last_good_sp
     sources.source("web", good()).await;
     let operator = sources.operator("one").ready().await;
     let site = Site::new();
-    let server = replica(&sources, &operator.config(), &site).await;
+    let server = sources.replica(&site, &operator.config()).start().await;
     sources.until_ready("web").await;
     sources.source("web", bad()).await;
     sources.until("web", REJECTED).await;
@@ -100,7 +93,7 @@ async fn beside_a_bad_edit_a_new_leader_and_a_new_replica_serve_the_last_good_sp
 
     let operator = sources.operator("two").flag("lease-duration", "2s").ready().await;
     let site = Site::new();
-    let server = replica(&sources, &operator.config(), &site).await;
+    let server = sources.replica(&site, &operator.config()).start().await;
     assert_eq!(actions(&server, "web").await, 1);
     let status = sources.until("web", REJECTED).await;
     assert!(status.message("Programmed").contains("generation 1 stays"), "{}", status.text());
@@ -121,7 +114,7 @@ async fn what_was_never_right_answers_503() {
     sources.source("shop", good()).await;
     let operator = sources.operator("one").ready().await;
     let site = Site::new();
-    let server = replica(&sources, &operator.config(), &site).await;
+    let server = sources.replica(&site, &operator.config()).start().await;
     let status = sources.until("web", REJECTED).await;
     let unknown = "ResolvedRefs=Unknown/Invalid";
     sources.until("web", unknown).await;

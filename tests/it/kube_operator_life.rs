@@ -31,8 +31,8 @@ async fn a_source_is_applied_served_and_reported() {
     sources.until("web", "Programmed=False/NoReplicas Ready=False/SecretNotFound").await;
 
     let site = Site::new();
-    let launch = site.launch().flag("config", &operator.config()).flag("replica", "replica-1");
-    let server = launch.sources_of(&namespace).start().await;
+    let launch = sources.replica(&site, &operator.config());
+    let server = launch.flag("replica", "replica-1").start().await;
     sources.until("web", "Programmed=True/Programmed Ready=False/SecretNotFound").await;
     let id = fresh_id();
     let event = track(&id, "user-1", "Signed Up").to_string();

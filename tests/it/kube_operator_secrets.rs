@@ -4,7 +4,6 @@ use segment_source_tests::{
     http::Reply,
     kube::{api::ApiServer, tools::Version},
     manifest::secret,
-    operator::Operator,
     server::Server,
     sign::{SECRET, fresh_id, sign, track},
     site::Site,
@@ -39,11 +38,6 @@ fn references(names: &[&str]) -> Value {
     json!({"verification": {"secretRefs": names.iter().map(reference).collect::<Vec<_>>()}})
 }
 
-async fn replica(sources: &Sources<'_>, operator: &Operator, site: &Site) -> Server {
-    let launch = site.launch().flag("config", &operator.config());
-    launch.sources_of(&sources.namespace).start().await
-}
-
 #[tokio::test]
 async fn a_secret_that_goes_stays_in_use_and_comes_back() {
     let Some(api) = ApiServer::shared(Version::Newest).await else { return };
@@ -52,7 +46,7 @@ async fn a_secret_that_goes_stays_in_use_and_comes_back() {
     sources.source("web", json!({})).await;
     let operator = sources.operator("one").ready().await;
     let site = Site::new();
-    let server = replica(&sources, &operator, &site).await;
+    let server = sources.replica(&site, &operator.config()).start().await;
     sources.until_ready("web").await;
 
     sources.delete_secret("segment").await;
@@ -77,7 +71,7 @@ async fn secrets_rotate_by_a_second_reference_and_in_place() {
     sources.source("web", references(&["old"])).await;
     let operator = sources.operator("one").ready().await;
     let site = Site::new();
-    let server = replica(&sources, &operator, &site).await;
+    let server = sources.replica(&site, &operator.config()).start().await;
     sources.until_ready("web").await;
     accepted_with(&server, "web", SECRET).await;
 
@@ -141,7 +135,7 @@ async fn a_trailing_newline_is_told_and_kept() {
     sources.source("web", json!({})).await;
     let operator = sources.operator("one").ready().await;
     let site = Site::new();
-    let server = replica(&sources, &operator, &site).await;
+    let server = sources.replica(&site, &operator.config()).start().await;
     let status = sources.until_ready("web").await;
     assert!(status.message("Accepted").contains("line break"), "{}", status.text());
     accepted_with(&server, "web", &bytes).await;

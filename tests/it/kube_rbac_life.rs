@@ -7,9 +7,11 @@ use kube::Api;
 use std::time::{Duration, Instant};
 
 use segment_source_tests::{
-    manifest::welcome_mapping,
+    bare::BareRelease,
+    manifest::{broken_mapping, welcome_mapping},
+    mount::{IDENTITY, Mount},
     operator::Operator,
-    release::{NAME, Release},
+    release::NAME,
     sign::fresh_id,
     site::Site,
     sources::Sources,
@@ -101,7 +103,11 @@ async fn told(sources: &Sources<'_>, count: usize, head: &str) {
 }
 
 /// Goes through all of it; everything that the operator has said, and its metrics.
-pub(crate) async fn live(release: &Release<'_>, sources: &Sources<'_>, values: &Values) -> String {
+pub(crate) async fn live(
+    release: &BareRelease<'_>,
+    sources: &Sources<'_>,
+    values: &Values,
+) -> String {
     let mut operator: Operator = release.operator("operator-0").await.ready().await;
     operator.until_leading().await;
     let filled = release.filled().await;
@@ -113,14 +119,15 @@ pub(crate) async fn live(release: &Release<'_>, sources: &Sources<'_>, values: &
     // Certificates are good for what they are made for: a replica gets its configuration.
     let site = Site::new();
     let single = filled.iter().any(|it| it.metadata.name.as_deref() == Some("segment-source-tls"));
-    let mut server = None;
+    let mut replica = None;
     if single {
         let tls = site.path().join("tls");
-        release.mount(&format!("{NAME}-tls"), &tls).await;
-        let launch = site.launch().flag("config", &format!("https://{}", operator.grpc));
-        let launch = launch.flag("tls", tls.to_str().expect("UTF-8"));
-        server = Some(launch.sources_of(&sources.namespace).start().await);
+        let secret = format!("{NAME}-tls");
+        let mount = Mount::new(&sources.client, &release.namespace, &secret, IDENTITY, &tls).await;
+        let launch = sources.replica(&site, &format!("https://{}", operator.grpc));
+        let server = launch.flag("tls", tls.to_str().expect("UTF-8")).start().await;
         sources.until_ready("web").await;
+        replica = Some((server, mount));
     }
     recorded(sources, 1).await;
     told(sources, 1, "Normal Accepted").await;
@@ -128,9 +135,7 @@ pub(crate) async fn live(release: &Release<'_>, sources: &Sources<'_>, values: &
     // An edit; one that is wrong; and put right again.
     sources.source("web", spec(json!({"suspend": "Delivery"}))).await;
     recorded(sources, 2).await;
-    let mut bad = welcome_mapping();
-    bad["when"] = json!("body.x ==");
-    sources.source("web", spec(json!({"mappings": [bad]}))).await;
+    sources.source("web", spec(json!({"mappings": [broken_mapping()]}))).await;
     sources.until("web", "Accepted=False/Invalid Stalled=True/Invalid").await;
     told(sources, 1, "Warning Invalid").await;
     recorded(sources, 2).await;
@@ -145,7 +150,7 @@ pub(crate) async fn live(release: &Release<'_>, sources: &Sources<'_>, values: &
     }
 
     let page = operator.get("/metrics").await.expect("the metrics answer").text();
-    drop(server);
+    drop(replica);
     operator.terminate();
     assert!(operator.ended().await.success(), "{}", operator.log());
     let leases: Api<Lease> = Api::namespaced(sources.client.clone(), &release.namespace);

@@ -9,14 +9,15 @@ use std::{
 };
 
 use segment_source_tests::{
+    bare::{ACCOUNT, BareRelease},
     chart::available,
     kube::{
         audit::{Asked, Audited},
         tools::Version,
     },
-    release::{ACCOUNT, Release},
     rights::Right,
     sources::{Sources, install},
+    wait::eventually,
 };
 
 use crate::kube_rbac_life::{Values, live};
@@ -56,7 +57,7 @@ fn wrong(rights: &[Right], asked: &[Asked], how: Use) -> BTreeSet<String> {
 async fn check(audited: &Audited, values: &str, namespaces: (&str, &str), how: Use) {
     let api = &audited.api;
     let (own, watched) = namespaces;
-    let release = Release::install(api, own, values).await;
+    let release = BareRelease::install(api, own, values).await;
     let client = api.client().await;
     let sources = Sources { api, client, namespace: watched.to_owned() };
     live(&release, &sources, &Values::fresh()).await;
@@ -72,19 +73,26 @@ async fn check(audited: &Audited, values: &str, namespaces: (&str, &str), how: U
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
     if how == Use::Alone {
-        each_right_is_missed(&rights, &asked);
+        each_right_is_missed(&release, &rights, &asked).await;
     }
 }
 
 /// A request is written down a little after it is answered.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Taking out any single right would have failed here.
-fn each_right_is_missed(rights: &[Right], asked: &[Asked]) {
-    for taken in 0..rights.len() {
-        let mut rest = rights.to_vec();
-        let right = rest.remove(taken);
-        assert!(!wrong(&rest, asked, Use::Alone).is_empty(), "{right:?} is not missed");
+/// Takes every single right out of the roles, one at a time: the API server then refuses something
+/// that the operator has asked.
+async fn each_right_is_missed(release: &BareRelease<'_>, rights: &[Right], asked: &[Asked]) {
+    for right in rights {
+        let needed = |it: &&Asked| rights.iter().all(|other| other.covers(it) == (other == right));
+        let needed = asked.iter().find(needed).expect("it is used alone");
+        assert!(release.allows(needed).await, "{needed:?}");
+        release.take(right).await;
+        eventually(&format!("{needed:?} is refused without {right:?}"), || async {
+            (!release.allows(needed).await).then_some(())
+        })
+        .await;
+        release.give_back(right).await;
     }
 }
 

@@ -11,9 +11,10 @@ use kube::{
 };
 use segment_source_tests::{
     admission::examples,
+    bare::BareRelease,
     chart::available,
     kube::{api::ApiServer, tools::Version},
-    release::{NAME, Release},
+    release::NAME,
     sources::Sources,
     wait::eventually,
 };
@@ -88,7 +89,7 @@ async fn viewers_view_and_editors_edit() {
             return;
         }
         let sources = Sources::new(api, "people").await;
-        let _release = Release::install(api, &sources.namespace, "").await;
+        let _release = BareRelease::install(api, &sources.namespace, "").await;
         sources.source("old", json!({})).await;
         let nobody = account(&sources, "nobody").await;
         for (role, expected) in [("view", VIEW), ("edit", EDIT), ("admin", EDIT)] {
@@ -133,7 +134,7 @@ async fn the_pods_of_the_service_may_do_nothing() {
     let Some(api) = ApiServer::shared(Version::Newest).await else { return };
     for values in ["", "mode: distributed"] {
         let sources = Sources::new(api, "pods").await;
-        let release = Release::install(api, &sources.namespace, values).await;
+        let release = BareRelease::install(api, &sources.namespace, values).await;
         sources.source("old", json!({})).await;
         let client = api.account(&release.namespace, NAME).await;
         let pods = Sources { client, ..sources.clone() };

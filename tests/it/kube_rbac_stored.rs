@@ -6,9 +6,9 @@ use base64::{
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
 use segment_source_tests::{
+    bare::BareRelease,
     chart::available,
     kube::{api::ApiServer, tools::Version},
-    release::Release,
     sources::Sources,
 };
 
@@ -61,7 +61,7 @@ async fn secret_values_are_in_secrets_only() {
     }
     let Some(api) = ApiServer::shared(Version::Newest).await else { return };
     let sources = Sources::new(api, "stored").await;
-    let release = Release::install(api, &sources.namespace, "").await;
+    let release = BareRelease::install(api, &sources.namespace, "").await;
     let values = Values::fresh();
     let said = live(&release, &sources, &values).await;
     let marks = marks(&values, &release.filled().await);

@@ -50,6 +50,7 @@ mod kube_operator_apply;
 mod kube_operator_edits;
 mod kube_operator_leaders;
 mod kube_operator_life;
+mod kube_operator_races;
 mod kube_operator_schema;
 mod kube_operator_secrets;
 mod kube_operator_tls;

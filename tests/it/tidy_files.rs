@@ -11,7 +11,7 @@ use segment_source_tests::process::root;
 /// Every .rs file of the repository, without what Cargo makes.
 fn sources() -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
-    for folder in ["proto", "crds", "service", "tests"] {
+    for folder in ["proto", "crds", "service", "operator", "tests"] {
         walk(&root().join(folder), &mut found);
     }
     found.sort();

@@ -66,6 +66,16 @@ pub fn helm(arguments: &[&str], values: &str) -> Answer {
     }
 }
 
+/// Values with which everything that can be on is on.
+///
+/// # Panics
+/// When the fixture is not there.
+#[must_use]
+pub fn everything() -> String {
+    let file = root().join("tests/fixtures/charts/everything.values.yaml");
+    fs::read_to_string(file).expect("the fixture is there")
+}
+
 /// Renders the chart `segment-source` as release `segment-source` in namespace `prod`, with these
 /// values (YAML).
 #[must_use]

@@ -2,12 +2,12 @@
 //! It knows the program from outside only: its command line, its manifests, its wire.
 
 pub mod admission;
+pub mod bare;
 pub mod capture;
 pub mod chart;
 pub mod command;
 pub mod health;
 pub mod http;
-pub mod installed;
 pub mod knock;
 pub mod kube;
 pub mod manifest;
@@ -24,7 +24,6 @@ pub mod remote;
 pub mod rights;
 pub mod running;
 pub mod schemas;
-pub mod senders;
 pub mod server;
 pub mod sign;
 pub mod sink;

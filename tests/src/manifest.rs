@@ -70,6 +70,14 @@ pub fn welcome_mapping() -> Value {
     })
 }
 
+/// One that the schema admits and the compiler refuses: its expression is none.
+#[must_use]
+pub fn broken_mapping() -> Value {
+    let mut mapping = welcome_mapping();
+    mapping["when"] = json!("body.x ==");
+    mapping
+}
+
 /// Several manifests as one file.
 #[must_use]
 pub fn documents(manifests: &[Value]) -> String {

@@ -15,6 +15,9 @@ use tokio::task::JoinHandle;
 
 use crate::wait::eventually;
 
+/// What an identity's Secret has.
+pub const IDENTITY: &[&str] = &["ca.crt", "tls.crt", "tls.key"];
+
 /// A mounted Secret; dropping it stops the updates.
 #[derive(Debug)]
 pub struct Mount {

@@ -32,6 +32,18 @@ impl Launch {
         self
     }
 
+    /// Changes the value of a flag that [`Operator::launch`] gives.
+    ///
+    /// # Panics
+    /// When it does not give that flag.
+    #[must_use]
+    pub fn instead(mut self, flag: &str, value: &str) -> Self {
+        let flag = format!("--{flag}");
+        let at = self.arguments.iter().position(|it| *it == flag).expect("the flag is given");
+        value.clone_into(&mut self.arguments[at + 1]);
+        self
+    }
+
     /// The command, for tests in which it must refuse to start.
     #[must_use]
     pub fn command(&self) -> Command {

@@ -1,4 +1,4 @@
-//! What a page of the documentation tells people to type.
+//! What a page of the documentation shows in fenced blocks, such as what people are to type.
 
 use std::fs;
 
@@ -20,11 +20,27 @@ pub struct Block {
 /// When the page has no such heading.
 #[must_use]
 pub fn blocks(page: &str, from: &str, to: Option<&str>) -> Vec<Block> {
-    let text = fs::read_to_string(root().join(page)).expect("the page is there");
+    let text = read(page);
     let (_, text) = text.split_once(&format!("\n{from}\n")).expect("it has the first heading");
     let text = to.map_or(text, |to| {
         text.split_once(&format!("\n{to}\n")).expect("it has the second heading").0
     });
+    fenced(text)
+}
+
+/// All blocks of a page that have a SegmentSource in them.
+#[must_use]
+pub fn sources(page: &str) -> Vec<Block> {
+    let is_source =
+        |block: &Block| block.language == "yaml" && block.text.contains("kind: SegmentSource");
+    fenced(&read(page)).into_iter().filter(is_source).collect()
+}
+
+fn read(page: &str) -> String {
+    fs::read_to_string(root().join(page)).expect("the page is there")
+}
+
+fn fenced(text: &str) -> Vec<Block> {
     let mut found = Vec::new();
     let mut open: Option<(usize, Block)> = None;
     for line in text.lines() {

@@ -1,143 +1,163 @@
-//! Sends events to a source all the time, one after the other, each until it is taken or refused,
-//! as Segment does: what heals is tried again, what does not is lost.
+//! Somebody who sends events all the time, each again and again until it is accepted, as Segment
+//! does. What became of the events after that is for those who ask the program.
 
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 
 use crate::{
-    http::Connection,
-    server::Server,
-    sign::{SECRET, fresh_id, sign, track},
+    http::{Connection, Reply, Request},
+    server::signed,
+    sign::{fresh_id, track},
     wait::eventually,
 };
 
-/// A running one. Dropping it ends it.
-#[derive(Debug)]
-pub struct Prober {
-    seen: Arc<Mutex<Probed>>,
-    end: Arc<AtomicBool>,
-    task: JoinHandle<()>,
+/// How many send at the same time. Half of them keep their connection, half open one each time.
+const SENDERS: usize = 4;
+
+/// Between two events of a sender, and between two attempts: 100 events a second in all, which
+/// leaves the machine to others.
+const PAUSE: Duration = Duration::from_millis(40);
+
+/// The longest that a request is waited for; then it is sent again.
+const LATE: Duration = Duration::from_secs(10);
+
+/// What happened so far.
+#[derive(Clone, Debug, Default)]
+pub struct Sent {
+    /// messageIds that were answered 202, in order.
+    pub accepted: Vec<String>,
+    /// How many of them were known already: an attempt before was taken, but its answer was lost.
+    pub duplicates: u64,
+    /// How often each status was answered.
+    pub answers: BTreeMap<u16, usize>,
+    /// How often there was no answer.
+    pub unanswered: usize,
+    /// The longest that one event took until it was accepted.
+    pub longest: Duration,
 }
 
-/// What became of its events.
-#[derive(Clone, Debug, Default)]
-pub struct Probed {
-    /// Their messageIds, as far as they were accepted.
-    pub accepted: Vec<String>,
-    /// How many of them were known already: a try before was taken, but its answer did not come.
-    pub duplicates: u64,
-    /// Answers after which they were sent again.
-    pub healing: Vec<u16>,
-    /// Connections that broke or were not to be had.
-    pub broken: u64,
-    /// Answers after which Segment gives up.
-    pub lost: Vec<(u16, String)>,
+impl Sent {
+    /// How many attempts were answered, but not with 202.
+    #[must_use]
+    pub fn refused(&self) -> usize {
+        self.answers.iter().filter(|(status, _)| **status != 202).map(|(_, count)| count).sum()
+    }
+}
+
+/// Running senders. Dropping it ends them.
+#[derive(Debug)]
+pub struct Prober {
+    stop: Arc<AtomicBool>,
+    sent: Arc<Mutex<Sent>>,
+    senders: JoinSet<()>,
 }
 
 impl Prober {
-    /// One that signs with the usual secret.
+    /// Begins to send `track` events (their user is their messageId) to this path, signed with the
+    /// test secret.
     #[must_use]
-    pub fn start(server: &Server, source: &str) -> Self {
-        let seen: Arc<Mutex<Probed>> = Arc::default();
-        let end: Arc<AtomicBool> = Arc::default();
-        let (address, target) = (server.http, server.target(source));
-        let probe = probe(address, target, Arc::clone(&seen), Arc::clone(&end));
-        Self { seen, end, task: tokio::spawn(probe) }
+    pub fn start(address: SocketAddr, path: &str) -> Self {
+        let (stop, sent): (Arc<AtomicBool>, Arc<Mutex<Sent>>) = Default::default();
+        let mut senders = JoinSet::new();
+        for number in 0..SENDERS {
+            let (stop, sent, path) = (stop.clone(), sent.clone(), path.to_owned());
+            senders.spawn(async move {
+                let mut connection = None;
+                while !stop.load(Ordering::Relaxed) {
+                    if number % 2 == 0 {
+                        connection = None;
+                    }
+                    send(address, &path, &mut connection, &sent).await;
+                    tokio::time::sleep(PAUSE).await;
+                }
+            });
+        }
+        Self { stop, sent, senders }
     }
 
-    /// What there is until now.
+    /// What happened so far.
     ///
     /// # Panics
-    /// Never.
+    /// Never: nothing panics while it is locked.
     #[must_use]
-    pub fn seen(&self) -> Probed {
-        self.seen.lock().expect("no panic while locked").clone()
+    pub fn sent(&self) -> Sent {
+        self.sent.lock().expect("no panic while locked").clone()
     }
 
-    /// Waits until this many more events were accepted than there are now.
-    pub async fn more(&self, events: usize) {
-        let wanted = self.seen().accepted.len() + events;
-        eventually("the prober's events are accepted", || async {
-            (self.seen().accepted.len() >= wanted).then_some(())
+    /// Waits until so many more events were accepted.
+    pub async fn more(&self, count: usize) {
+        let before = self.sent().accepted.len();
+        eventually("events are accepted", || async {
+            (self.sent().accepted.len() >= before + count).then_some(())
         })
         .await;
     }
 
-    /// Ends it, once the event under way is taken.
+    /// Ends when every event that was begun is accepted.
     ///
     /// # Panics
-    /// When it failed.
-    pub async fn stop(mut self) -> Probed {
-        self.end.store(true, Ordering::Relaxed);
-        (&mut self.task).await.expect("it ends by itself");
-        self.seen()
-    }
-}
-
-impl Drop for Prober {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-async fn probe(
-    address: SocketAddr,
-    target: String,
-    seen: Arc<Mutex<Probed>>,
-    end: Arc<AtomicBool>,
-) {
-    let mut connection = None;
-    while !end.load(Ordering::Relaxed) {
-        let id = fresh_id();
-        let body = track(&id, "user-1", "Signed Up").to_string();
-        let signature = sign(SECRET.as_bytes(), body.as_bytes());
-        let request = crate::server::webhook_to(&target)
-            .header("X-Signature", &signature)
-            .body(body.as_bytes());
-        loop {
-            let open = match connection.take() {
-                Some(open) => Ok(open),
-                None => Connection::open(address).await,
-            };
-            let reply = match open {
-                Ok(mut open) => {
-                    let reply = open.call(&request).await;
-                    if reply.as_ref().is_ok_and(|it| it.header("connection") != Some("close")) {
-                        connection = Some(open);
-                    }
-                    reply
-                }
-                Err(error) => Err(error),
-            };
-            {
-                let mut seen = seen.lock().expect("no panic while locked");
-                match reply {
-                    Ok(reply) if reply.status == 202 => {
-                        seen.duplicates += reply.counts().1;
-                        seen.accepted.push(id);
-                        break;
-                    }
-                    Ok(reply) if reply.status >= 500 || reply.status == 429 => {
-                        seen.healing.push(reply.status);
-                    }
-                    Ok(reply) => {
-                        seen.lost.push((reply.status, reply.text()));
-                        break;
-                    }
-                    Err(_) => seen.broken += 1,
-                }
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+    /// When an answer was final, which loses the event.
+    pub async fn stop(mut self) -> Sent {
+        self.stop.store(true, Ordering::Relaxed);
+        while let Some(ended) = self.senders.join_next().await {
+            ended.expect("every event was accepted in the end");
         }
-        // A test's machine has other things to do, too.
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        self.sent()
     }
+}
+
+/// Sends a fresh event until it is accepted.
+async fn send(
+    address: SocketAddr,
+    path: &str,
+    connection: &mut Option<Connection>,
+    sent: &Mutex<Sent>,
+) {
+    let id = fresh_id();
+    let request = signed(path, &track(&id, &id, "Signed Up").to_string());
+    let begun = Instant::now();
+    loop {
+        let answer = tokio::time::timeout(LATE, attempt(address, &request, connection)).await;
+        let answer = answer.ok().flatten();
+        {
+            let mut sent = sent.lock().expect("no panic while locked");
+            match &answer {
+                Some(reply) => *sent.answers.entry(reply.status).or_default() += 1,
+                None => sent.unanswered += 1,
+            }
+            if let Some(reply) = answer.as_ref().filter(|it| it.status == 202) {
+                sent.duplicates += reply.counts().1;
+                sent.accepted.push(id);
+                sent.longest = sent.longest.max(begun.elapsed());
+                return;
+            }
+        }
+        // Segment tries again after these, and after no answer; anything else loses the event.
+        if let Some(reply) = answer {
+            let (status, text) = (reply.status, reply.text());
+            assert!(matches!(status, 408 | 429 | 500..), "answered {status}: {text}");
+        }
+        *connection = None;
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+async fn attempt(
+    address: SocketAddr,
+    request: &Request,
+    connection: &mut Option<Connection>,
+) -> Option<Reply> {
+    if connection.is_none() {
+        *connection = Some(Connection::open(address).await.ok()?);
+    }
+    connection.as_mut()?.call(request).await.ok()
 }

@@ -1,6 +1,6 @@
-//! The program's binary, and what the system tells about a running process.
+//! Our binaries and scripts, and what the system tells about a running process.
 
-use std::{env, fs, path::PathBuf};
+use std::{env, fs, path::PathBuf, process::Command};
 
 /// The `segment-source` binary that was built beside the running test or benchmark.
 ///
@@ -33,6 +33,20 @@ pub fn beside(name: &str) -> PathBuf {
 pub fn root() -> PathBuf {
     let tests = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     tests.parent().expect("tests/ has a parent").to_owned()
+}
+
+/// A script of the repository that builds with Cargo: it does not learn what Cargo has told the
+/// running test about itself.
+#[must_use]
+pub fn script(path: &str) -> Command {
+    let mut command = Command::new(root().join(path));
+    command.current_dir(root());
+    for (name, _) in env::vars_os() {
+        if name.to_string_lossy().starts_with("CARGO_") && name != "CARGO_HOME" {
+            command.env_remove(name);
+        }
+    }
+    command
 }
 
 /// Memory of a process that is in RAM now, and the most there ever was, in bytes.

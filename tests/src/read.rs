@@ -5,17 +5,129 @@ use std::time::Duration;
 use segment_source_proto::{
     admin::v1::{
         EventFilter, EventSummary, GetEventRequest, GetEventResponse, ListEventsRequest, Outcome,
-        list_events_response::Response,
+        admin_client::AdminClient, list_events_response::Response,
     },
     queue::v1::{
         Ack, Delivery, PullRequest, QueueName, Reject, Retry, SettleRequest, Settlement,
-        settlement::Outcome as SettlementOutcome, settlement_result::Status,
+        queue_client::QueueClient, settlement::Outcome as SettlementOutcome,
+        settlement_result::Status,
     },
 };
+use tonic::{
+    Request, Status as Failure, metadata::AsciiMetadataValue, service::Interceptor,
+    service::interceptor::InterceptedService, transport::Channel,
+};
 
-use crate::{manifest::NAMESPACE, server::Server, wait::eventually};
+use crate::{
+    manifest::NAMESPACE,
+    server::{MAX_MESSAGE, Server},
+    wait::eventually,
+};
+
+/// Reads over a connection. Sources are named by namespace and name.
+#[derive(Clone, Debug)]
+pub struct Reader(InterceptedService<Channel, Bearer>);
+
+/// Adds a token, where there is one, to every call.
+#[derive(Clone, Debug)]
+struct Bearer(Option<AsciiMetadataValue>);
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Failure> {
+        if let Some(token) = &self.0 {
+            request.metadata_mut().insert("authorization", token.clone());
+        }
+        Ok(request)
+    }
+}
+
+impl Reader {
+    /// As nobody, or as whoever has this token.
+    ///
+    /// # Panics
+    /// When the token cannot be in a header.
+    #[must_use]
+    pub fn new(channel: Channel, token: Option<&str>) -> Self {
+        let bearer = |token| format!("Bearer {token}").parse().expect("printable characters");
+        Self(InterceptedService::new(channel, Bearer(token.map(bearer))))
+    }
+
+    /// A source's log, newest first, down to (and without) the first entry that is `old`.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn events_until(
+        &self,
+        (namespace, name): (&str, &str),
+        filter: EventFilter,
+        old: impl Fn(&EventSummary) -> bool,
+    ) -> Result<Vec<EventSummary>, Failure> {
+        const PAGE: u32 = 1000;
+        let mut admin = AdminClient::new(self.0.clone()).max_decoding_message_size(MAX_MESSAGE);
+        let mut events: Vec<EventSummary> = Vec::new();
+        loop {
+            let request = ListEventsRequest {
+                namespace: namespace.into(),
+                name: name.into(),
+                filter: Some(filter.clone()),
+                limit: PAGE,
+                before: events.last().map(|event| event.event_id.clone()).unwrap_or_default(),
+            };
+            let before = events.len();
+            let mut page = admin.list_events(request).await?.into_inner();
+            while let Some(message) = page.message().await? {
+                if let Some(Response::Event(event)) = message.response {
+                    if old(&event) {
+                        return Ok(events);
+                    }
+                    events.push(event);
+                }
+            }
+            if events.len() - before < PAGE as usize {
+                return Ok(events);
+            }
+        }
+    }
+
+    /// Takes up to `most` actions of a source's default queue.
+    ///
+    /// # Errors
+    /// What the server says.
+    pub async fn pull(
+        &self,
+        (namespace, name): (&str, &str),
+        most: u32,
+        wait: Duration,
+    ) -> Result<Vec<Delivery>, Failure> {
+        let mut queue = QueueClient::new(self.0.clone()).max_decoding_message_size(MAX_MESSAGE);
+        let named = QueueName { namespace: namespace.into(), ..queue_name(name) };
+        let request = PullRequest { queue: Some(named), ..pull_request(name, most, wait) };
+        Ok(queue.pull(request).await?.into_inner().deliveries)
+    }
+
+    /// Settles leases; the results in the same order.
+    ///
+    /// # Panics
+    /// When the call fails.
+    pub async fn settle(&self, settlements: Vec<Settlement>) -> Vec<Status> {
+        let mut queue = QueueClient::new(self.0.clone());
+        let answer = queue.settle(SettleRequest { settlements }).await.expect("Settle answers");
+        answer.into_inner().results.iter().map(|result| result.status()).collect()
+    }
+
+    /// Acks everything that was taken.
+    pub(crate) async fn ack_all(&self, taken: &[Delivery]) {
+        for status in self.settle(taken.iter().map(ack).collect()).await {
+            assert_eq!(status, Status::Settled);
+        }
+    }
+}
 
 impl Server {
+    async fn reader(&self) -> Reader {
+        Reader::new(self.channel().await, None)
+    }
+
     /// A source's whole log, newest first.
     pub async fn events(&self, source: &str) -> Vec<EventSummary> {
         self.events_until(source, EventFilter::default(), |_| false).await
@@ -31,33 +143,9 @@ impl Server {
         filter: EventFilter,
         old: impl Fn(&EventSummary) -> bool,
     ) -> Vec<EventSummary> {
-        const PAGE: u32 = 1000;
-        let mut admin = self.admin().await;
-        let mut events: Vec<EventSummary> = Vec::new();
-        loop {
-            let request = ListEventsRequest {
-                namespace: self.namespace.clone(),
-                name: source.into(),
-                filter: Some(filter.clone()),
-                limit: PAGE,
-                before: events.last().map(|event| event.event_id.clone()).unwrap_or_default(),
-            };
-            let page = admin.list_events(request).await.expect("events are listed");
-            let mut page = page.into_inner();
-            let mut count = 0;
-            while let Some(message) = page.message().await.expect("the listing goes on") {
-                if let Some(Response::Event(event)) = message.response {
-                    if old(&event) {
-                        return events;
-                    }
-                    events.push(event);
-                    count += 1;
-                }
-            }
-            if count < PAGE {
-                return events;
-            }
-        }
+        let source = (self.namespace.as_str(), source);
+        let events = self.reader().await.events_until(source, filter, old).await;
+        events.expect("events are listed")
     }
 
     /// Everything known of one event.
@@ -101,12 +189,8 @@ impl Server {
     /// # Panics
     /// When the call fails.
     pub async fn pull(&self, source: &str, most: u32, wait: Duration) -> Vec<Delivery> {
-        let mut queue = self.queue().await;
-        let mut request = pull_request(source, most, wait);
-        if let Some(queue) = &mut request.queue {
-            queue.namespace.clone_from(&self.namespace);
-        }
-        queue.pull(request).await.expect("actions are pulled").into_inner().deliveries
+        let source = (self.namespace.as_str(), source);
+        self.reader().await.pull(source, most, wait).await.expect("actions are pulled")
     }
 
     /// Settles leases; the results in the same order.
@@ -114,9 +198,7 @@ impl Server {
     /// # Panics
     /// When the call fails.
     pub async fn settle(&self, settlements: Vec<Settlement>) -> Vec<Status> {
-        let mut queue = self.queue().await;
-        let answer = queue.settle(SettleRequest { settlements }).await.expect("Settle answers");
-        answer.into_inner().results.iter().map(|result| result.status()).collect()
+        self.reader().await.settle(settlements).await
     }
 
     /// Takes and acks everything that is or becomes ready until `count` actions were seen.
@@ -125,10 +207,7 @@ impl Server {
         while all.len() < count {
             let taken = self.pull(source, 1000, Duration::from_secs(20)).await;
             assert!(!taken.is_empty(), "{} of {count} actions came", all.len());
-            let acks = taken.iter().map(ack).collect();
-            for status in self.settle(acks).await {
-                assert_eq!(status, Status::Settled);
-            }
+            self.reader().await.ack_all(&taken).await;
             all.extend(taken);
         }
         all

@@ -1,150 +1,362 @@
-//! A release of the chart without its pods: accounts, roles and empty Secrets in an API server, and
-//! the operator as a process of this machine that has its pod's account and its pod's flags.
+//! segment-source on a whole cluster: its image, installed by Helm as people install it, and what
+//! its Services and Secrets are.
 
-use std::{fs, path::Path};
+use std::{
+    collections::BTreeMap, fmt::Write as _, io::Write as _, net::SocketAddr, path::PathBuf,
+    process::Stdio, time::Instant,
+};
 
-use k8s_openapi::api::{
-    authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec},
-    core::v1::Secret,
-};
-use kube::{
-    Api,
-    api::{ListParams, PostParams},
-};
-use serde_json::Value;
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde_json::{Value, json};
+use tokio::{process::Command, sync::OnceCell};
 
 use crate::{
-    chart::{find, list, parse, render_as, text},
-    kube::api::ApiServer,
-    operator::{Launch, Operator},
-    rights::{Right, granted},
-    wait::eventually,
+    kube::{cluster::Cluster, netns::Forward},
+    manifest,
+    prober::Prober,
+    process::{root, script},
+    remote::Remote,
 };
 
-/// Name of the release, and of what is in it.
+/// The values of `mode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// One pod does everything.
+    Single,
+    /// Pods that receive, and one that stores.
+    Distributed,
+}
+
+/// Name of the release, and of what the chart makes.
 pub const NAME: &str = "segment-source";
-/// The operator's ServiceAccount.
-pub const ACCOUNT: &str = "segment-source-operator";
 
-/// Kinds that need no pods.
-const KINDS: [&str; 6] =
-    ["ServiceAccount", "Secret", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"];
+impl Mode {
+    /// As the chart calls it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Single => "single",
+            Self::Distributed => "distributed",
+        }
+    }
 
-/// An installed one.
+    /// The StatefulSet of the pod that has the store.
+    #[must_use]
+    pub fn store(self) -> &'static str {
+        match self {
+            Self::Single => NAME,
+            Self::Distributed => "segment-source-ingest",
+        }
+    }
+}
+
+/// A release in a namespace of its own, in which Pod Security is `restricted`.
 #[derive(Debug)]
 pub struct Release<'a> {
-    api: &'a ApiServer,
-    /// Where it is.
+    cluster: &'a Cluster,
+    mode: Mode,
+    /// Of the release, and of the sources that it watches.
     pub namespace: String,
-    /// Everything that the chart renders.
-    pub documents: Vec<Value>,
+}
+
+/// The archive of an image: `current`, or `older` (schema level 2). Built when its sources have
+/// changed, which takes minutes; `tests/run cluster` does that before.
+///
+/// # Panics
+/// When it cannot be built.
+pub async fn image(which: &str) -> PathBuf {
+    let mut command = Command::from(script("tests/tools/image"));
+    command.arg(which).stderr(Stdio::inherit()).kill_on_drop(true);
+    let output = command.output().await.expect("tests/tools/image runs");
+    assert!(output.status.success(), "tests/tools/image {which}: {}", output.status);
+    let said = String::from_utf8_lossy(&output.stdout);
+    PathBuf::from(said.lines().last().expect("it says where the archive is"))
+}
+
+/// Says how long something took, past the captured output.
+pub fn timing(what: &str, since: Instant) {
+    _ = writeln!(std::io::stderr(), "TIMING: {what}: {:.1} s", since.elapsed().as_secs_f64());
+}
+
+/// The shared cluster with both images and the definition, which releases have in common there.
+///
+/// # Panics
+/// When something of it does not work.
+pub async fn shared() -> Option<&'static Cluster> {
+    static PREPARED: OnceCell<()> = OnceCell::const_new();
+    let cluster = Cluster::shared().await?;
+    let prepare = || async {
+        for which in ["current", "older"] {
+            cluster.import_image(&image(which).await).await;
+        }
+        let chart = root().join("charts/segment-source-crds").display().to_string();
+        let install =
+            ["install", "segment-source-crds", &chart, "--namespace", "default", "--wait"];
+        cluster.helm(&install).await.exits(0);
+    };
+    PREPARED.get_or_init(prepare).await;
+    Some(cluster)
+}
+
+/// Makes a namespace of this name, in which Pod Security is `restricted`.
+///
+/// # Panics
+/// When that fails.
+pub async fn restricted(cluster: &Cluster, namespace: &str) {
+    let label = "pod-security.kubernetes.io/enforce=restricted";
+    cluster.kubectl(&["label", "namespace", namespace, label], "").await.exits(0);
 }
 
 impl<'a> Release<'a> {
-    /// Installs it, and waits until its roles are in force.
+    /// The namespace and the volume; nothing is installed yet.
+    pub async fn new(cluster: &'a Cluster, mode: Mode) -> Self {
+        let namespace = cluster.namespace(mode.name()).await;
+        restricted(cluster, &namespace).await;
+        cluster.persistent_volume("10Gi").await;
+        Self { cluster, mode, namespace }
+    }
+
+    /// Its mode.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// `helm install --wait` with these `--set` values.
     ///
     /// # Panics
-    /// When Helm or the API server refuse it.
-    pub async fn install(api: &'a ApiServer, namespace: &str, values: &str) -> Self {
-        let values = format!("{values}\ncrds: {{install: false}}\n");
-        let answer = render_as(NAME, namespace, &values);
-        assert!(answer.success, "{}", answer.err);
-        let documents = parse(&answer.out);
-        let wanted = |it: &&Value| KINDS.contains(&text(&it["kind"]));
-        let bare: Vec<&Value> = documents.iter().filter(wanted).collect();
-        let items = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": bare});
-        api.kubectl(&["apply", "--server-side", "-f", "-"], &items.to_string()).await.exits(0);
-        let release = Self { api, namespace: namespace.to_owned(), documents };
-        for right in release.rights() {
-            release.until_in_force(&right).await;
+    /// With what the pods say, when they do not get ready.
+    pub async fn install(&self, values: &[&str]) {
+        let chart = root().join("charts/segment-source").display().to_string();
+        let mode = format!("mode={}", self.mode.name());
+        let values = [&[mode.as_str(), "crds.install=false"], values].concat();
+        self.helm(&["install", NAME, &chart], &values).await;
+    }
+
+    /// `helm upgrade --wait`, as the documentation says it.
+    ///
+    /// # Panics
+    /// With what the pods say, when they do not get ready.
+    pub async fn upgrade(&self, values: &[&str]) {
+        let chart = root().join("charts/segment-source").display().to_string();
+        self.helm(&["upgrade", NAME, &chart, "--reset-then-reuse-values"], values).await;
+    }
+
+    /// `helm uninstall`, until the pods are gone.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub async fn uninstall(&self) {
+        self.cluster
+            .helm(&["uninstall", NAME, "--namespace", &self.namespace, "--wait"])
+            .await
+            .exits(0);
+        let gone = ["wait", "--for=delete", "pods", "--all", "--timeout=90s"];
+        self.kubectl(&gone).await;
+    }
+
+    async fn helm(&self, command: &[&str], values: &[&str]) {
+        let since = Instant::now();
+        let rest = ["--namespace", &self.namespace, "--wait", "--timeout", "150s"];
+        let mut arguments = [command, &rest].concat();
+        for value in values {
+            arguments.extend(["--set", value]);
         }
-        release
+        let done = self.cluster.helm(&arguments).await;
+        if done.code != Some(0) {
+            let said = done.said();
+            panic!("helm {}: {said}\n{}", arguments.join(" "), self.situation().await);
+        }
+        timing(&format!("helm {} --wait, mode {}", command[0], self.mode.name()), since);
     }
 
-    /// What the operator may do.
-    #[must_use]
-    pub fn rights(&self) -> Vec<Right> {
-        granted(&self.documents, &self.namespace, ACCOUNT)
+    /// kubectl in the release's namespace; what it prints.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub async fn kubectl(&self, arguments: &[&str]) -> String {
+        self.kubectl_with(arguments, "").await
     }
 
-    /// The API server learns of roles a little after it has stored them.
-    async fn until_in_force(&self, right: &Right) {
-        let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-        let (resource, part) = right.resource.split_once('/').unwrap_or((&right.resource, ""));
-        let review = SubjectAccessReview {
-            spec: SubjectAccessReviewSpec {
-                user: Some(format!("system:serviceaccount:{}:{ACCOUNT}", self.namespace)),
-                resource_attributes: Some(ResourceAttributes {
-                    group: some(&right.group),
-                    resource: some(resource),
-                    subresource: some(part),
-                    name: some(&right.name),
-                    namespace: some(&right.namespace),
-                    verb: some(&right.verb),
-                    ..ResourceAttributes::default()
-                }),
-                ..SubjectAccessReviewSpec::default()
-            },
-            ..SubjectAccessReview::default()
-        };
-        let reviews: Api<SubjectAccessReview> = Api::all(self.api.client().await);
-        eventually(&format!("{right:?} is in force"), || async {
-            let review = reviews.create(&PostParams::default(), &review).await;
-            review.expect("it is reviewed").status.is_some_and(|it| it.allowed).then_some(())
+    /// The same with this text on standard input.
+    ///
+    /// # Panics
+    /// With what the pods say, when it fails.
+    pub async fn kubectl_with(&self, arguments: &[&str], stdin: &str) -> String {
+        let all = [&["--namespace", &self.namespace], arguments].concat();
+        let done = self.cluster.kubectl(&all, stdin).await;
+        if done.code != Some(0) {
+            let said = done.said();
+            panic!("kubectl {}: {said}\n{}", all.join(" "), self.situation().await);
+        }
+        done.out
+    }
+
+    /// What people would look at when something is wrong.
+    async fn situation(&self) -> String {
+        let mut text = String::new();
+        for arguments in [
+            &["get", "pods,segmentsources", "--output", "wide"][..],
+            &["describe", "pods,segmentsources"],
+            &["logs", "--selector=app.kubernetes.io/name=segment-source", "--prefix", "--tail=40"],
+        ] {
+            let all = [&["--namespace", &self.namespace], arguments].concat();
+            let said = self.cluster.kubectl(&all, "").await.said();
+            _ = writeln!(text, "{}:\n{said}", arguments.join(" "));
+        }
+        text
+    }
+
+    /// Applies a manifest, in the release's namespace whatever it says itself.
+    pub async fn apply(&self, mut manifest: Value) {
+        manifest["metadata"]["namespace"] = json!(self.namespace);
+        self.kubectl_with(&["apply", "--filename", "-"], &manifest.to_string()).await;
+    }
+
+    /// Applies a Secret with these keys.
+    pub async fn apply_secret(&self, name: &str, keys: &[(&str, &str)]) {
+        let mut secret = manifest::secret(name, keys[0].0, keys[0].1);
+        for (key, value) in keys {
+            secret["stringData"][key] = json!(value);
+        }
+        self.apply(secret).await;
+    }
+
+    /// Waits until a source has this condition.
+    pub async fn until(&self, source: &str, condition: &str) {
+        let source = format!("segmentsource/{source}");
+        self.kubectl(&["wait", &format!("--for={condition}"), &source, "--timeout=60s"]).await;
+    }
+
+    /// Waits until every pod of a workload (`statefulset/NAME`, `deployment/NAME`) is new and ready.
+    pub async fn until_rolled_out(&self, workload: &str) {
+        self.kubectl(&["rollout", "status", workload, "--timeout=120s"]).await;
+    }
+
+    /// Names of the pods of a component that are not being deleted.
+    ///
+    /// # Panics
+    /// When kubectl does not speak JSON.
+    pub async fn pods(&self, component: &str) -> Vec<String> {
+        let selector = format!("--selector=app.kubernetes.io/component={component}");
+        let said = self.kubectl(&["get", "pods", &selector, "--output", "json"]).await;
+        let list: Value = serde_json::from_str(&said).expect("JSON");
+        let pods = list["items"].as_array().cloned().unwrap_or_default();
+        let live = pods.iter().map(|pod| &pod["metadata"]);
+        let live = live.filter(|it| it["deletionTimestamp"].is_null());
+        live.filter_map(|it| it["name"].as_str()).map(str::to_owned).collect()
+    }
+
+    /// Kills the container of a pod, and waits until it was started again and is ready.
+    pub async fn kill_container(&self, pod: &str) {
+        let path = "--output=jsonpath={.status.containerStatuses[0].restartCount}";
+        let restarts = self.kubectl(&["get", "pod", pod, path]).await;
+        let restarts: u32 = restarts.parse().unwrap_or_else(|_| panic!("{restarts} is no number"));
+        let since = Instant::now();
+        let container = if pod.contains("operator") { "operator" } else { NAME };
+        self.cluster.kill_container(&self.namespace, pod, container).await;
+        let count = format!(
+            "--for=jsonpath={{.status.containerStatuses[0].restartCount}}={}",
+            restarts + 1
+        );
+        let name = format!("pod/{pod}");
+        self.kubectl(&["wait", &count, &name, "--timeout=60s"]).await;
+        self.kubectl(&["wait", "--for=condition=Ready", &name, "--timeout=60s"]).await;
+        timing(&format!("container of {pod} killed until it is ready again"), since);
+    }
+
+    /// Deletes a pod without waiting for its end, and waits until its workload is complete again.
+    pub async fn kill_pod(&self, pod: &str, workload: &str) {
+        let uid = self.kubectl(&["get", "pod", pod, "--output=jsonpath={.metadata.uid}"]).await;
+        let since = Instant::now();
+        self.kubectl(&["delete", "pod", pod, "--force", "--grace-period=0", "--wait=false"]).await;
+        // Of a StatefulSet, the next pod has the same name.
+        crate::wait::eventually("the pod is gone", || async {
+            let get =
+                ["get", "pod", pod, "--ignore-not-found", "--output=jsonpath={.metadata.uid}"];
+            (self.kubectl(&get).await != uid).then_some(())
         })
         .await;
+        self.until_rolled_out(workload).await;
+        timing(&format!("pod {pod} deleted by force until {workload} is complete again"), since);
     }
 
-    /// The operator, as its Deployment runs it: other are only the addresses it listens on, and what
-    /// it logs.
+    /// Where webhooks go, through the Service.
+    pub async fn http(&self) -> Forward {
+        self.cluster.forward_service(&self.namespace, NAME, 80).await
+    }
+
+    /// An address on this side that leads to one of the cluster.
+    pub async fn forward(&self, target: SocketAddr) -> Forward {
+        self.cluster.forward(target).await
+    }
+
+    /// gRPC through the Service, over TLS, as whoever has this token.
+    pub async fn grpc(&self, token: &str) -> Remote {
+        let forward =
+            self.cluster.forward_service(&self.namespace, "segment-source-grpc", 9090).await;
+        let secret = match self.mode {
+            Mode::Single => "segment-source-tls",
+            Mode::Distributed => "segment-source-ingest-tls",
+        };
+        let ca = self.secret(secret, "ca.crt").await;
+        Remote::new(forward, &ca, token)
+    }
+
+    /// Ends a prober, and checks that each event that was accepted is in the log and made its
+    /// action, once.
     ///
     /// # Panics
-    /// When the Deployment's flags are of a form that is not known here.
-    pub async fn operator(&self, pod: &str) -> Launch {
-        let kubeconfig = self.api.account_kubeconfig(&self.namespace, ACCOUNT).await;
-        let deployment = find(&self.documents, "Deployment", &format!("{NAME}-operator"));
-        let spec = &deployment["spec"]["template"]["spec"];
-        assert_eq!(spec["serviceAccountName"], ACCOUNT);
-        let mut launch = Operator::launch(&kubeconfig, &self.namespace);
-        for argument in list(&spec["containers"][0]["args"]) {
-            let argument = text(argument).strip_prefix("--").expect("a flag");
-            let (flag, value) = argument.split_once('=').expect("a flag has a value");
-            if ["namespace", "grpc", "admin", "log", "log-format"].contains(&flag) {
-                continue;
-            }
-            launch = launch.flag(flag, &value.replace("$(POD_NAME)", pod));
+    /// When one is lost or doubled.
+    pub async fn nothing_lost_or_doubled(&self, prober: Prober, source: &str) {
+        let sent = prober.stop().await;
+        _ = writeln!(
+            std::io::stderr(),
+            "PROBER: {} events accepted, answers {:?}, {} times none, the longest wait {:.1} s, \
+             mode {}",
+            sent.accepted.len(),
+            sent.answers,
+            sent.unanswered,
+            sent.longest.as_secs_f64(),
+            self.mode.name(),
+        );
+        let source = (self.namespace.as_str(), source);
+        let remote = self.grpc(&self.platform_token().await).await;
+        let accepted = remote.accepted(source).await;
+        let lost: Vec<_> = sent.accepted.iter().filter(|id| !accepted.contains_key(*id)).collect();
+        assert!(lost.is_empty(), "of {} events {} are lost", sent.accepted.len(), lost.len());
+        let doubled: Vec<_> = accepted.iter().filter(|(_, count)| **count > 1).collect();
+        assert!(doubled.is_empty(), "accepted twice: {doubled:?}");
+        let mut actions: BTreeMap<String, usize> = BTreeMap::new();
+        for action in remote.drain(source).await {
+            let payload: Value =
+                serde_json::from_slice(&action.payload_json).expect("a payload is JSON");
+            let user = payload["recipients"][0].as_str().expect("the user");
+            *actions.entry(user.to_owned()).or_default() += 1;
         }
-        launch
+        let wrong: Vec<_> =
+            sent.accepted.iter().filter(|id| actions.get(*id) != Some(&1)).collect();
+        assert!(wrong.is_empty(), "{} events without one action each: {wrong:?}", wrong.len());
+        assert_eq!(actions.len(), sent.accepted.len(), "actions of events that nobody sent");
     }
 
-    /// The Secrets of the release, once the operator has filled all that the chart renders.
-    pub async fn filled(&self) -> Vec<Secret> {
-        let secrets: Api<Secret> = Api::namespaced(self.api.client().await, &self.namespace);
-        let rendered = self.documents.iter().filter(|it| it["kind"] == "Secret");
-        let names: Vec<&str> = rendered.map(|it| text(&it["metadata"]["name"])).collect();
-        eventually("the Secrets are filled", || async {
-            let all = secrets.list(&ListParams::default()).await.expect("Secrets are listed").items;
-            let ours = all
-                .into_iter()
-                .filter(|it| it.metadata.name.as_deref().is_some_and(|name| names.contains(&name)));
-            let filled: Vec<_> = ours.filter(|it| it.data.is_some()).collect();
-            (filled.len() == names.len()).then_some(filled)
-        })
-        .await
+    /// The token of whoever runs the program.
+    ///
+    /// # Panics
+    /// When it is no text.
+    pub async fn platform_token(&self) -> String {
+        let token = self.secret("segment-source-platform-token", "token").await;
+        String::from_utf8(token).expect("a token is text")
     }
 
-    /// Writes the certificate that the operator has put into this Secret into a folder, as it is
-    /// mounted into a pod.
+    /// A value of a Secret.
     ///
     /// # Panics
     /// When it is not there.
-    pub async fn mount(&self, secret: &str, folder: &Path) {
-        let secrets: Api<Secret> = Api::namespaced(self.api.client().await, &self.namespace);
-        let secret = secrets.get(secret).await.expect("the Secret is there");
-        let data = secret.data.unwrap_or_default();
-        fs::create_dir_all(folder).expect("the folder is ours");
-        for key in ["ca.crt", "tls.crt", "tls.key"] {
-            fs::write(folder.join(key), &data[key].0).expect("the folder is ours");
-        }
+    pub async fn secret(&self, name: &str, key: &str) -> Vec<u8> {
+        let said = self.kubectl(&["get", "secret", name, "--output", "json"]).await;
+        let secret: Value = serde_json::from_str(&said).expect("JSON");
+        let value = secret["data"][key].as_str().unwrap_or_else(|| panic!("{name} has no {key}"));
+        STANDARD.decode(value).expect("Secrets are base64")
     }
 }

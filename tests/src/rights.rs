@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     chart::{list, text},
@@ -42,6 +42,18 @@ impl Right {
             && self.group == asked.group
             && self.resource == asked.resource
             && self.verb == asked.verb
+    }
+
+    /// A rule that gives this and nothing else.
+    #[must_use]
+    pub fn rule(&self) -> Value {
+        let mut rule = json!({
+            "apiGroups": [self.group], "resources": [self.resource], "verbs": [self.verb],
+        });
+        if !self.name.is_empty() {
+            rule["resourceNames"] = json!([self.name]);
+        }
+        rule
     }
 }
 

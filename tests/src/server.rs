@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Events are as large as the largest body, and come with a description.
-const MAX_MESSAGE: usize = 64 << 20;
+pub(crate) const MAX_MESSAGE: usize = 64 << 20;
 
 /// How the program is to be started.
 #[derive(Clone, Debug)]
@@ -260,7 +260,14 @@ pub fn webhook(source: &str) -> Request {
     webhook_to(&target(source))
 }
 
-pub(crate) fn webhook_to(target: &str) -> Request {
+/// A webhook request to this path, signed with the test secret.
+#[must_use]
+pub fn signed(target: &str, body: &str) -> Request {
+    let signature = sign(SECRET.as_bytes(), body.as_bytes());
+    webhook_to(target).header("X-Signature", &signature).body(body.as_bytes())
+}
+
+fn webhook_to(target: &str) -> Request {
     Request::new("POST", target)
         .header("User-Agent", "Segment (Actions)")
         .header("Content-Type", "application/json")

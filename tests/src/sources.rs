@@ -1,5 +1,5 @@
 //! A namespace with SegmentSources: made, edited and looked at as people and tools do it, through
-//! the API server. Which processes work on them is not known here.
+//! the API server; and the processes that work on them, ready to be started.
 
 use std::{
     fmt::{self, Write as _},
@@ -21,8 +21,10 @@ use serde_json::{Value, json};
 use crate::{
     kube::api::ApiServer,
     manifest::{secret, signing_secret, source},
-    operator::{Launch, Operator},
+    operator::{self, Operator},
     process::root,
+    server,
+    site::Site,
     wait::{PATIENCE, eventually},
 };
 
@@ -72,8 +74,15 @@ impl<'a> Sources<'a> {
 
     /// An operator of this namespace.
     #[must_use]
-    pub fn operator(&self, name: &str) -> Launch {
+    pub fn operator(&self, name: &str) -> operator::Launch {
         Operator::launch(self.api.kubeconfig(), &self.namespace).flag("name", name)
+    }
+
+    /// A replica of the service with the sources of this namespace, which an operator at `config`
+    /// tells it.
+    #[must_use]
+    pub fn replica(&self, site: &Site, config: &str) -> server::Launch {
+        site.launch().flag("config", config).sources_of(&self.namespace)
     }
 
     /// Applies objects server-side, in this namespace.

@@ -11,7 +11,8 @@ use rcgen::{
 use rustls::{
     ClientConfig, RootCertStore,
     crypto::ring,
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject as _},
+    server::WebPkiClientVerifier,
 };
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -98,14 +99,10 @@ impl Authority {
 /// When there is no CA among the PEM, or TLS cannot be set up.
 #[must_use]
 pub fn connect(address: SocketAddr, role: &str, ca: &[u8], own: Option<&Certificate>) -> Channel {
-    let mut roots = RootCertStore::empty();
-    let authorities = CertificateDer::pem_slice_iter(ca).filter_map(Result::ok);
-    let (added, _) = roots.add_parsable_certificates(authorities);
-    assert!(added > 0, "a CA in {}", String::from_utf8_lossy(ca));
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("the provider knows TLS")
-        .with_root_certificates(roots);
+        .with_root_certificates(roots(ca));
     let mut config = match own {
         None => config.with_no_client_auth(),
         Some(own) => {
@@ -131,6 +128,14 @@ pub fn connect(address: SocketAddr, role: &str, ca: &[u8], own: Option<&Certific
     endpoint.connect_timeout(Duration::from_secs(5)).connect_with_connector_lazy(connector)
 }
 
+fn roots(ca: &[u8]) -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    let authorities = CertificateDer::pem_slice_iter(ca).filter_map(Result::ok);
+    let (added, _) = roots.add_parsable_certificates(authorities);
+    assert!(added > 0, "a CA in {}", String::from_utf8_lossy(ca));
+    roots
+}
+
 impl Certificate {
     /// The identity in a folder.
     ///
@@ -140,6 +145,29 @@ impl Certificate {
     pub fn read(folder: &Path) -> Self {
         let read = |name: &str| fs::read_to_string(folder.join(name)).expect("it can be read");
         Self { certificate: read("tls.crt"), key: read("tls.key"), authority: read("ca.crt") }
+    }
+
+    /// One with its key and CAs in PEM, as a Secret holds them.
+    #[must_use]
+    pub fn from_pem(certificate: &str, key: &str, authority: &str) -> Self {
+        let [certificate, key, authority] = [certificate, key, authority].map(str::to_owned);
+        Self { certificate, key, authority }
+    }
+
+    /// Whether one of these CAs has signed it, and it is valid now, for a client.
+    ///
+    /// # Panics
+    /// When there is no CA among the PEM.
+    #[must_use]
+    pub fn is_trusted_by(&self, ca: &str) -> bool {
+        let verifier = WebPkiClientVerifier::builder_with_provider(
+            Arc::new(roots(ca.as_bytes())),
+            Arc::new(ring::default_provider()),
+        );
+        let verifier = verifier.build().expect("there are CAs");
+        let leaf = CertificateDer::from_pem_slice(self.certificate.as_bytes());
+        let leaf = leaf.expect("a certificate");
+        verifier.verify_client_cert(&leaf, &[], UnixTime::now()).is_ok()
     }
 
     fn write(&self, folder: &Path) {

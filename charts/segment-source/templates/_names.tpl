@@ -32,7 +32,7 @@ default
 
 {{- define "labels.selector" -}}
 app.kubernetes.io/name: segment-source
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{- define "labels.common" -}}

@@ -118,7 +118,7 @@ apiVersion: apps/v1
 kind: StatefulSet
 metadata:
   name: {{ .name }}
-  namespace: {{ .root.Release.Namespace }}
+  namespace: {{ .root.Release.Namespace | quote }}
   labels:
     {{- include "labels.common" .root | nindent 4 }}
     app.kubernetes.io/component: {{ .component }}
@@ -141,7 +141,10 @@ spec:
     spec:
       {{- include "serve.pod" . | nindent 6 }}
   volumeClaimTemplates:
-    - metadata:
+    # The API server adds these two; without them GitOps tools see a difference for ever.
+    - apiVersion: v1
+      kind: PersistentVolumeClaim
+      metadata:
         name: data
         labels:
           {{- include "labels.selector" .root | nindent 10 }}
@@ -149,9 +152,9 @@ spec:
       spec:
         accessModes: [ReadWriteOnce]
         {{- with .root.Values.storage.className }}
-        storageClassName: {{ . }}
+        storageClassName: {{ . | quote }}
         {{- end }}
         resources:
           requests:
-            storage: {{ .root.Values.storage.size }}
+            storage: {{ .root.Values.storage.size | quote }}
 {{- end -}}

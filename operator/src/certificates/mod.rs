@@ -5,10 +5,12 @@
 mod make;
 mod plan;
 mod secret;
+#[cfg(test)]
+mod tests;
 
 use std::{sync::Arc, time::Duration};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use kube::Client;
 use segment_source_runtime::tls::{Identities, Identity, Role};
@@ -27,6 +29,7 @@ use crate::{
     args::Issue,
     lease::Leadership,
     metrics::{ApiErrors, Expiries},
+    pauses::in_time,
 };
 
 /// The longest pause between two looks at the Secrets, should someone change them.
@@ -94,9 +97,10 @@ impl Certificates {
 
     /// For ever. What goes wrong is said once, and tried again.
     pub(crate) async fn run(mut self) {
-        let (mut said, mut epoch) = (None, None);
+        let (mut said, mut term) = (None, None);
         loop {
-            let (pause, problem) = match self.look().await {
+            let looked = in_time(self.look()).await.unwrap_or_else(|slow| Err(slow.into()));
+            let (pause, problem) = match looked {
                 Ok(pause) => (pause, None),
                 Err(error) => (SHORTEST, Some(format!("{error:#}"))),
             };
@@ -106,23 +110,28 @@ impl Certificates {
             said = problem;
             tokio::select! {
                 () = sleep(pause) => {}
-                begun = self.leadership.begun(epoch) => epoch = Some(begun),
+                begun = self.leadership.begun(term) => term = Some(begun),
             }
         }
     }
 
     /// One look; how long to wait for the next.
     async fn look(&mut self) -> anyhow::Result<Duration> {
-        let mut pause = LONGEST;
+        let (mut issued, mut token) = (Ok(LONGEST), Ok(()));
         if self.secrets.leads() {
-            // One Secret that is missing is no reason to leave the others alone.
-            let issued = self.issue().await;
-            let token = self.fill_token().await;
-            pause = pause.min(issued?);
-            token?;
+            issued = self.issue().await;
+            token = self.fill_token().await;
         }
-        let ready = self.read_own().await?;
-        Ok(if ready { pause } else { SHORTEST })
+        // One Secret that is missing is no reason to leave the others alone, least of all our own.
+        let own = self.read_own().await;
+        let problems: Vec<String> =
+            [issued.as_ref().err(), token.as_ref().err(), own.as_ref().err()]
+                .into_iter()
+                .flatten()
+                .map(|error| format!("{error:#}"))
+                .collect();
+        ensure!(problems.is_empty(), problems.join("; "));
+        Ok(if own? { issued?.min(LONGEST) } else { SHORTEST })
     }
 
     /// Authorities first, then what they sign.
@@ -131,10 +140,10 @@ impl Certificates {
         let now = jiff::Timestamp::now().as_second();
         let signers = self.keep_authorities(now, ca_secret).await?;
         let facts: Vec<Authority> = signers.iter().map(|it| it.facts.clone()).collect();
-        let by = plan::signer(now, &facts).context("there is no authority that could sign")?;
-        let signer = signers.iter().find(|it| it.facts.id == by.id);
-        let signer = signer.context("there is no authority that could sign")?;
-        self.expiries.set("ca", by.validity.until);
+        let signer = plan::signer(now, &facts)
+            .and_then(|by| signers.iter().find(|it| it.facts.id == by.id))
+            .context("there is no authority that could sign")?;
+        self.expiries.set("ca", signer.facts.validity.until);
         let bundle: String = signers.iter().map(|it| it.certificate.as_str()).collect();
         let mut validities = Vec::new();
         let mut problem = None;

@@ -1,7 +1,7 @@
 //! The term of a leader, shared by all who need to know whether there is one: right now, and for
 //! how long.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::{
     sync::watch,
@@ -12,6 +12,9 @@ use tracing::{info, warn};
 /// A time in which nobody else leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Term {
+    /// Counts the terms of this process. A term that lapsed is followed by another one, be it of
+    /// the same epoch: what was not written in between has to be.
+    number: u64,
     epoch: u64,
     until: Instant,
 }
@@ -23,26 +26,33 @@ pub(crate) struct Leadership {
 }
 
 /// Begins and ends terms. There is one.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Office {
-    term: Arc<watch::Sender<Option<Term>>>,
+    term: watch::Sender<Option<Term>>,
+    /// How many there were.
+    terms: AtomicU64,
 }
 
 impl Office {
     pub(crate) fn new() -> (Self, Leadership) {
         let (sender, term) = watch::channel(None);
-        (Self { term: Arc::new(sender) }, Leadership { term })
+        (Self { term: sender, terms: AtomicU64::new(0) }, Leadership { term })
     }
 
     /// Begins a term, or makes it longer.
     pub(crate) fn hold(&self, epoch: u64, until: Instant) {
         self.term.send_if_modified(|term| {
-            let begins = term.is_none_or(|term| term.epoch != epoch);
-            *term = Some(Term { epoch, until });
-            if begins {
+            let now = Instant::now();
+            let goes_on = term.filter(|term| term.epoch == epoch && now < term.until);
+            let number = match goes_on {
+                Some(term) => term.number,
+                None => self.terms.fetch_add(1, Ordering::Relaxed) + 1,
+            };
+            *term = Some(Term { number, epoch, until });
+            if goes_on.is_none() {
                 info!(epoch, "leading");
             }
-            begins
+            goes_on.is_none()
         });
     }
 
@@ -103,13 +113,13 @@ impl Leadership {
         }
     }
 
-    /// Waits until another epoch begins than this one; then it is that.
+    /// Waits until another term begins than the one with this number; gives the number of that.
     pub(crate) async fn begun(&self, after: Option<u64>) -> u64 {
         let mut receiver = self.term.clone();
-        let begins = |term: &Option<Term>| term.is_some_and(|it| Some(it.epoch) != after);
+        let begins = |term: &Option<Term>| term.is_some_and(|it| Some(it.number) != after);
         let begun = receiver.wait_for(begins).await.ok().and_then(|term| *term);
         match begun {
-            Some(term) => term.epoch,
+            Some(term) => term.number,
             // Nobody begins terms any more.
             None => std::future::pending().await,
         }

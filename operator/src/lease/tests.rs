@@ -1,11 +1,19 @@
-use std::time::Duration;
+//! The election step by step, and terms on a paused clock.
 
-use tokio::time::{Instant, advance};
+use std::{convert::Infallible, time::Duration};
+
+use futures_util::FutureExt as _;
+use http::{Method, Request, Response};
+use kube::{Client, client::Body};
+use serde_json::json;
+use tokio::time::{Instant, advance, sleep, timeout};
 
 use super::{
+    Candidate, Settings,
     elector::{Elector, Record, Step},
     term::Office,
 };
+use crate::metrics::ApiErrors;
 
 const DURATION: Duration = Duration::from_secs(15);
 const FIRST: u64 = 3000;
@@ -77,19 +85,33 @@ fn what_is_given_back_is_nobodys() {
     assert_eq!((elector.release(), elector.release()), (Some(released), None));
 }
 
+/// Without it, a test whose clock stands still would wait for ever.
+async fn soon<T>(future: impl Future<Output = T>) -> T {
+    timeout(DURATION * 10, future).await.expect("it comes by itself")
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_term_is_over_at_its_end_without_anyone_saying_so() {
     let (office, leadership) = Office::new();
     assert_eq!(leadership.epoch(), None);
     office.hold(3, Instant::now() + DURATION);
-    assert_eq!((leadership.epoch(), leadership.begun(None).await), (Some(3), 3));
+    assert_eq!((leadership.epoch(), leadership.begun(None).await), (Some(3), 1));
     advance(DURATION - Duration::from_millis(1)).await;
     assert_eq!(leadership.epoch(), Some(3));
     // Stopped and continued: nothing ran in between.
     advance(Duration::from_millis(1)).await;
     assert_eq!((leadership.epoch(), office.is_held()), (None, true));
-    leadership.over(3).await;
-    office.expired().await;
+    soon(leadership.over(3)).await;
+    soon(office.expired()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_for_the_end_of_a_term_is_woken_at_its_end() {
+    let (office, leadership) = Office::new();
+    let end = Instant::now() + DURATION;
+    office.hold(3, end);
+    soon(async { tokio::join!(leadership.over(3), office.expired()) }).await;
+    assert!(Instant::now() >= end && leadership.epoch().is_none());
 }
 
 #[tokio::test(start_paused = true)]
@@ -106,9 +128,63 @@ async fn a_term_that_is_renewed_goes_on() {
         leadership.over(3).await;
         Instant::now()
     };
-    let ((), end) = tokio::join!(over, renewals);
+    let ((), end) = soon(async { tokio::join!(over, renewals) }).await;
     assert!(end >= start + DURATION * 5 / 2, "{:?}", end - start);
     office.leave("test");
     office.hold(4, end + DURATION);
-    assert_eq!((leadership.begun(Some(3)).await, leadership.epoch()), (4, Some(4)));
+    assert_eq!((leadership.begun(Some(1)).await, leadership.epoch()), (2, Some(4)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_term_that_lapsed_is_followed_by_another_one_of_the_same_epoch() {
+    let (office, leadership) = Office::new();
+    let hold = || office.hold(3, Instant::now() + DURATION);
+    hold();
+    assert_eq!(leadership.begun(None).await, 1);
+    // It goes on.
+    hold();
+    assert_eq!(leadership.begun(Some(1)).now_or_never(), None);
+    // The Lease was renewed too late, and nobody else had taken it; the log may have heard or not.
+    office.leave("test");
+    hold();
+    assert_eq!(leadership.begun(Some(1)).now_or_never(), Some(2));
+    advance(DURATION).await;
+    hold();
+    assert_eq!(leadership.begun(Some(2)).now_or_never(), Some(3));
+    assert_eq!(leadership.epoch(), Some(3));
+}
+
+/// An API server without Leases, which takes its time: who else looks may see what was written long
+/// before the writer has the answer.
+async fn slowly(request: Request<Body>) -> Result<Response<Body>, Infallible> {
+    sleep(Duration::from_secs(2)).await;
+    let (code, body) = match *request.method() {
+        Method::GET => {
+            let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure",
+                "reason": "NotFound", "code": 404});
+            (404, status.to_string().into_bytes())
+        }
+        _ => (201, request.into_body().collect_bytes().await.unwrap().to_vec()),
+    };
+    Ok(Response::builder().status(code).body(Body::from(body)).unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_term_is_over_before_anyone_else_can_begin_one() {
+    let client = Client::new(tower::service_fn(slowly), "default");
+    let settings = Settings {
+        namespace: "default".to_owned(),
+        lease: "lease".to_owned(),
+        holder: "b".to_owned(),
+        duration: DURATION,
+    };
+    let (office, leadership) = Office::new();
+    let mut candidate = Candidate::new(client, settings, office, ApiErrors::default());
+    let begun = Instant::now();
+    candidate.turn().await;
+    assert!(Instant::now() >= begun + Duration::from_secs(4), "both requests are slow");
+    let epoch = leadership.epoch().expect("it leads");
+    soon(leadership.over(epoch)).await;
+    // What is written after this moment is seen after it, and waited for that long.
+    assert!(Instant::now() < begun + DURATION, "{:?}", Instant::now() - begun);
 }

@@ -1,24 +1,24 @@
-//! What replicas are told when they cannot be served.
+//! The gRPC errors that only the configuration stream says; what all services share is in
+//! `segment_source_rpc::problem`.
 
-use std::collections::HashMap;
+use segment_source_rpc::problem::unavailable;
+use tonic::Status;
 
-use segment_source_rpc::problem::{DOMAIN, unavailable};
-use tonic::{Code, Status};
-use tonic_types::{ErrorDetails, StatusExt as _};
+pub(super) use segment_source_rpc::problem::{invalid, role_denied};
 
-pub(super) use segment_source_rpc::problem::invalid;
+use crate::table::Stale;
 
-/// Another replica of the operator leads.
+/// UNAVAILABLE: another replica of the operator leads.
 pub(super) fn not_leading() -> Status {
     unavailable("NOT_LEADING", "this replica of the operator does not lead; try another address")
 }
 
-/// It leads, and has not read all names yet.
+/// UNAVAILABLE: it leads, and has not read all names yet.
 pub(super) fn not_ready() -> Status {
     unavailable("NOT_READY", "the operator has not read all sources yet; try again in a moment")
 }
 
-/// It ends.
+/// UNAVAILABLE: it ends.
 pub(super) fn draining() -> Status {
     unavailable(
         "DRAINING",
@@ -26,17 +26,14 @@ pub(super) fn draining() -> Status {
     )
 }
 
-/// The replica reads too slowly.
-pub(super) fn behind() -> Status {
-    unavailable("BEHIND", "too much changed since the replica last read; it must connect again")
-}
-
-/// The certificate has not the role that is asked for.
-pub(super) fn role_denied(role: &str, roles: &str) -> Status {
-    let message = format!(
-        "the client certificate has no role `{role}` (it has: {roles}); a certificate has the \
-         roles of its DNS names ROLE.segment-source.internal"
-    );
-    let details = ErrorDetails::with_error_info("ROLE_NOT_GRANTED", DOMAIN, HashMap::new());
-    Status::with_error_details(Code::PermissionDenied, message, details)
+/// UNAVAILABLE: the replica must be told all names again.
+pub(super) fn stale(why: Stale) -> Status {
+    match why {
+        Stale::Behind => {
+            unavailable("BEHIND", "too much changed since the replica last read; connect again")
+        }
+        Stale::Read => {
+            unavailable("READ", "a namespace that could not be read now can be; connect again")
+        }
+    }
 }

@@ -64,7 +64,7 @@ impl Watching {
             match next {
                 Ok(Some(response)) => return ControlFlow::Continue(response),
                 Ok(None) => {}
-                Err(_behind) => return ControlFlow::Break(Some(problem::behind())),
+                Err(stale) => return ControlFlow::Break(Some(problem::stale(stale))),
             }
             tokio::select! {
                 request = self.requests.next() => self.take(request)?,

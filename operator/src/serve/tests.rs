@@ -8,7 +8,12 @@ use segment_source_proto::config::v1::{
     watch_request::Request, watch_response::Response,
 };
 use segment_source_runtime::tls::{Peer, Role, Security, incoming};
-use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle, time::Instant};
+use tokio::{
+    net::TcpListener,
+    sync::mpsc,
+    task::JoinHandle,
+    time::{Instant, timeout},
+};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status, Streaming};
@@ -23,6 +28,8 @@ use crate::{
 };
 
 const LONG: Duration = Duration::from_secs(60);
+/// Long enough for a busy machine.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 struct Rig {
     table: Arc<Table>,
@@ -51,7 +58,7 @@ impl Rig {
     async fn ready() -> Self {
         let rig = Self::new().await;
         rig.office.hold(7, Instant::now() + LONG);
-        rig.table.exists(&web());
+        rig.table.exists(&web(), "u");
         rig.table.all_listed();
         rig.publish(1);
         rig
@@ -59,7 +66,7 @@ impl Rig {
 
     fn publish(&self, generation: i64) {
         let source = Source { name: "web".into(), generation, ..Source::default() };
-        self.table.publish(&web(), &Held::Loaded(Box::new(source)));
+        self.table.publish(&web(), "u", &Held::Loaded(Box::new(source)));
     }
 
     async fn watch(&self, hello: Hello) -> Result<Client, Status> {
@@ -82,7 +89,8 @@ struct Client {
 
 impl Client {
     async fn next(&mut self) -> String {
-        match self.responses.message().await {
+        let message = timeout(PATIENCE, self.responses.message()).await;
+        match message.expect("a response comes") {
             Ok(Some(response)) => match response.response.unwrap() {
                 Response::Opened(opened) => format!("opened {}", opened.epoch),
                 Response::State(state) => match state.state.unwrap() {
@@ -114,9 +122,9 @@ fn request(request: Request) -> WatchRequest {
 
 /// What happens without anyone being told.
 async fn until(holds: impl Fn() -> bool) {
-    let patience = Instant::now() + Duration::from_secs(20);
+    let end = Instant::now() + PATIENCE;
     while !holds() {
-        assert!(Instant::now() < patience, "it did not come true");
+        assert!(Instant::now() < end, "it did not come true");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
@@ -157,7 +165,7 @@ async fn only_a_leader_that_knows_all_names_serves() {
     assert_eq!((client.next().await, client.next().await), ("opened 7".into(), "synced".into()));
     // The term ends, and with it every stream; nothing is sent after that.
     rig.office.hold(7, Instant::now());
-    rig.table.exists(&web());
+    rig.table.exists(&web(), "u");
     rig.publish(1);
     assert_eq!(client.next().await, "NOT_LEADING");
     assert_eq!(rig.leadership.epoch(), None);

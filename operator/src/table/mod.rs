@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use self::state::State;
 use crate::{dirty::Dirty, lock::lock, name::Name};
 
-pub(crate) use self::replica::{Behind, Hello, Roles};
+pub(crate) use self::replica::{Hello, Roles, Stale};
 
 /// Everything that replicas are to know.
 #[derive(Debug)]
@@ -74,6 +74,8 @@ pub(crate) struct Numbers {
     pub(crate) lag: u64,
     /// Refusals that stand.
     pub(crate) refusals: usize,
+    /// Namespaces that are to be watched and cannot be read.
+    pub(crate) unread: usize,
 }
 
 impl Table {
@@ -86,9 +88,12 @@ impl Table {
         lock(&self.state)
     }
 
-    /// The source exists.
-    pub(crate) fn exists(&self, name: &Name) {
-        self.lock().exists(name);
+    /// The source exists, as the object with this uid. When it was another one, that is gone.
+    pub(crate) fn exists(&self, name: &Name, uid: &str) {
+        let mut state = self.lock();
+        if state.exists(name, uid) {
+            self.changed.send_replace(state.version());
+        }
     }
 
     /// The source is gone.
@@ -109,11 +114,34 @@ impl Table {
         *self.listed.borrow()
     }
 
-    /// Says what a source is now. What is wrong never replaces what was good. A
-    /// source that is gone stays gone.
-    pub(crate) fn publish(&self, name: &Name, held: &Held) -> Published {
+    /// Nobody can say what is in this namespace: nothing is told of it, and replicas are told that
+    /// nothing is. To be said before anything is published.
+    pub(crate) fn cannot_read(&self, namespace: &str) {
+        self.lock().cannot_read(namespace);
+    }
+
+    /// Every source of the namespace has been named after all: replicas connect again, to be told
+    /// which those are. Whether that is news.
+    pub(crate) fn has_read(&self, namespace: &str) -> bool {
         let mut state = self.lock();
-        let published = state.publish(name, held);
+        let news = state.has_read(namespace);
+        if news {
+            // No new version, but replicas must look.
+            self.changed.send_replace(state.version());
+        }
+        news
+    }
+
+    /// Whether nobody can say what is in this namespace.
+    pub(crate) fn is_unread(&self, namespace: &str) -> bool {
+        self.lock().is_unread(namespace)
+    }
+
+    /// Says what a source is now, which is the object with this uid. What is wrong never replaces
+    /// what was good. A source that is gone stays gone.
+    pub(crate) fn publish(&self, name: &Name, uid: &str, held: &Held) -> Published {
+        let mut state = self.lock();
+        let published = state.publish(name, uid, held);
         if published.changed {
             self.changed.send_replace(state.version());
         }
@@ -170,8 +198,8 @@ impl Session {
     /// What the replica is to hear next, if there is anything now.
     ///
     /// # Errors
-    /// When it is too far behind to go on; it must connect again.
-    pub(crate) fn next(&mut self) -> Result<Option<WatchResponse>, Behind> {
+    /// When it cannot go on; it must connect again.
+    pub(crate) fn next(&mut self) -> Result<Option<WatchResponse>, Stale> {
         // Whatever changes from here on wakes it.
         self.changed.mark_unchanged();
         self.table.lock().next(self.id, self.epoch)

@@ -57,9 +57,14 @@ pub(crate) struct Hello {
     pub(crate) roles: Roles,
 }
 
-/// A replica that read too slowly: removals it was not told of have been forgotten.
+/// Why a replica has to connect again, to be told all names there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Behind;
+pub(crate) enum Stale {
+    /// It read too slowly: removals it was not told of have been forgotten.
+    Behind,
+    /// A namespace that it was told is unread has been read.
+    Read,
+}
 
 /// One connected replica.
 #[derive(Debug)]
@@ -67,6 +72,8 @@ pub(super) struct Replica {
     pub(super) hello: Hello,
     /// Whether it was told the names of all sources.
     pub(super) opened: bool,
+    /// Unread namespaces that had been read until then.
+    pub(super) reads: u64,
     /// Versions up to this one were sent, or are of no interest.
     pub(super) sent: u64,
     /// The newest version that was sent.
@@ -95,6 +102,7 @@ impl Replica {
         Self {
             hello,
             opened: false,
+            reads: 0,
             sent: 0,
             told: 0,
             since: 0,

@@ -13,7 +13,7 @@ use segment_source_proto::config::v1::{
 };
 
 use super::{
-    Behind, Held, Hello, Numbers, Progress, Published,
+    Held, Hello, Numbers, Progress, Published, Stale,
     replica::{Nack, Replica},
 };
 use crate::name::Name;
@@ -26,14 +26,19 @@ const REMOVALS: usize = 10_000;
 pub(super) struct State {
     version: u64,
     sources: BTreeMap<Name, Entry>,
-    /// How many of them nothing is known of.
+    /// How many of them, outside of unread namespaces, nothing is known of.
     unknown: usize,
-    /// What changed at which version; each source once.
+    /// Namespaces of which it is not known what is in them.
+    unread: BTreeSet<String>,
+    /// How often one of those was read after all.
+    reads: u64,
+    /// What changed at which version; each source once, and once more when it went before and is
+    /// another object now.
     order: BTreeMap<u64, Name>,
     /// Those of `order` at which a source went.
     removals: BTreeSet<u64>,
-    /// The same by source.
-    removed: HashMap<Name, u64>,
+    /// The same by source, and which object it was.
+    removed: HashMap<Name, (u64, Box<str>)>,
     /// Removals up to this version were forgotten while a replica might not have heard of them.
     forgotten: u64,
     /// Sources of which it was not reported that replicas run them.
@@ -46,6 +51,8 @@ pub(super) struct State {
 struct Entry {
     /// 0 while nothing is known.
     version: u64,
+    /// Of the object that it is about.
+    uid: Box<str>,
     kept: Kept,
 }
 
@@ -101,32 +108,74 @@ impl State {
         self.version
     }
 
-    pub(super) fn exists(&mut self, name: &Name) {
-        if self.sources.contains_key(name) {
-            return;
+    /// Whether it took the place of another object.
+    pub(super) fn exists(&mut self, name: &Name, uid: &str) -> bool {
+        let before = self.sources.get(name).map(|it| *it.uid == *uid);
+        if before == Some(true) {
+            return false;
         }
-        self.sources.insert(name.clone(), Entry { version: 0, kept: Kept::Unknown });
-        self.unknown += 1;
+        // What was good is of the object that is gone: nobody must go on with it.
+        let replaced = before == Some(false) && self.remove(name);
+        let entry = Entry { version: 0, uid: uid.into(), kept: Kept::Unknown };
+        self.sources.insert(name.clone(), entry);
+        self.unknown += usize::from(!self.unread.contains(&name.namespace));
         self.unsettled.insert(name.clone());
-        // Who has not heard that it was gone need not, now that it is back.
-        if let Some(version) = self.removed.remove(name) {
+        // Who has not heard that it was gone need not, now that the same object is back.
+        if self.removed.get(name).is_some_and(|(_, before)| **before == *uid) {
+            self.forget_removal(name);
+        }
+        replaced
+    }
+
+    fn forget_removal(&mut self, name: &Name) {
+        if let Some((version, _)) = self.removed.remove(name) {
             self.removals.remove(&version);
             self.order.remove(&version);
         }
     }
 
+    /// Nobody can say what is in this namespace; what is known of it is held back. To be said
+    /// before anything is published.
+    pub(super) fn cannot_read(&mut self, namespace: &str) {
+        if self.unread.insert(namespace.to_owned()) {
+            self.unknown -= self.unknown_in(namespace);
+        }
+    }
+
+    /// Whether this is news: everything in the namespace has been named after all.
+    pub(super) fn has_read(&mut self, namespace: &str) -> bool {
+        let news = self.unread.remove(namespace);
+        if news {
+            self.unknown += self.unknown_in(namespace);
+            self.reads += 1;
+        }
+        news
+    }
+
+    pub(super) fn is_unread(&self, namespace: &str) -> bool {
+        self.unread.contains(namespace)
+    }
+
+    fn unknown_in(&self, namespace: &str) -> usize {
+        let unknown =
+            |it: &(&Name, &Entry)| it.0.namespace == *namespace && it.1.kept == Kept::Unknown;
+        self.sources.iter().filter(unknown).count()
+    }
+
     /// Whether it was there.
     pub(super) fn remove(&mut self, name: &Name) -> bool {
         let Some(entry) = self.sources.remove(name) else { return false };
-        self.unknown -= usize::from(entry.kept == Kept::Unknown);
+        let counted = !self.unread.contains(&name.namespace);
+        self.unknown -= usize::from(counted && entry.kept == Kept::Unknown);
         self.order.remove(&entry.version);
         self.unsettled.remove(name);
         for replica in self.replicas.values_mut() {
             replica.nacks.remove(name);
         }
+        self.forget_removal(name);
         let version = self.next_version();
         self.order.insert(version, name.clone());
-        self.removed.insert(name.clone(), version);
+        self.removed.insert(name.clone(), (version, entry.uid));
         self.removals.insert(version);
         self.forget_removals();
         true
@@ -150,8 +199,12 @@ impl State {
         }
     }
 
-    pub(super) fn publish(&mut self, name: &Name, held: &Held) -> Published {
-        let Some(entry) = self.sources.get(name) else { return Published::default() };
+    pub(super) fn publish(&mut self, name: &Name, uid: &str, held: &Held) -> Published {
+        let entry = self.sources.get(name).filter(|it| *it.uid == *uid);
+        let Some(entry) = entry else { return Published::default() };
+        if self.unread.contains(&name.namespace) {
+            return Published::default();
+        }
         let kept = Kept::from(held);
         let keeps = match (&entry.kept, &kept) {
             (Kept::Loaded(_), Kept::NotLoaded(_)) => true,
@@ -176,9 +229,10 @@ impl State {
         }
         self.unknown -= usize::from(entry.kept == Kept::Unknown);
         self.order.remove(&entry.version);
+        let uid = entry.uid.clone();
         let version = self.next_version();
         self.order.insert(version, name.clone());
-        self.sources.insert(name.clone(), Entry { version, kept });
+        self.sources.insert(name.clone(), Entry { version, uid, kept });
         for replica in self.replicas.values_mut() {
             replica.nacks.remove(name);
         }
@@ -201,7 +255,7 @@ impl State {
     }
 
     pub(super) fn progress(&self, name: &Name, generation: i64) -> Progress {
-        let Some(Entry { version, kept: Kept::Loaded(source) }) = self.sources.get(name) else {
+        let Some(Entry { version, kept: Kept::Loaded(source), .. }) = self.sources.get(name) else {
             return Progress::Pending;
         };
         if source.generation != generation {
@@ -230,13 +284,23 @@ impl State {
     }
 
     pub(super) fn numbers(&self) -> Numbers {
-        let mut numbers = Numbers::default();
+        let mut numbers = Numbers { unread: self.unread.len(), ..Numbers::default() };
         for replica in self.replicas.values() {
             *numbers.replicas.entry(replica.hello.roles.label()).or_default() += 1;
-            numbers.lag = numbers.lag.max(self.version - replica.acked.min(self.version));
+            numbers.lag = numbers.lag.max(self.behind(replica));
             numbers.refusals += replica.nacks.len();
         }
         numbers
+    }
+}
+
+impl State {
+    /// How many versions that a replica is or was told it has not answered. Of a source that went
+    /// before it connected it is told nothing.
+    fn behind(&self, replica: &Replica) -> u64 {
+        let open = self.order.range(replica.acked + 1..);
+        let told = |version: &u64| !self.removals.contains(version) || *version > replica.since;
+        open.filter(|(version, _)| told(version)).count() as u64
     }
 }
 
@@ -257,23 +321,34 @@ impl State {
         self.unsettled.iter().cloned().collect()
     }
 
-    pub(super) fn next(&mut self, id: u64, epoch: u64) -> Result<Option<WatchResponse>, Behind> {
+    pub(super) fn next(&mut self, id: u64, epoch: u64) -> Result<Option<WatchResponse>, Stale> {
         let Some(replica) = self.replicas.get_mut(&id) else { return Ok(None) };
         if !replica.opened {
             replica.opened = true;
             replica.since = self.version;
-            replica.owed = self.sources.keys().cloned().collect();
-            let sources = self.sources.keys().map(Name::to_wire).collect();
-            return Ok(Some(response(Response::Opened(Opened { epoch, sources }))));
+            replica.reads = self.reads;
+            let told = |name: &&Name| !self.unread.contains(&name.namespace);
+            replica.owed = self.sources.keys().filter(told).cloned().collect();
+            return Ok(Some(response(Response::Opened(Opened {
+                epoch,
+                sources: self.sources.keys().map(Name::to_wire).collect(),
+                unread_namespaces: self.unread.iter().cloned().collect(),
+            }))));
+        }
+        if replica.reads != self.reads {
+            return Err(Stale::Read);
         }
         if replica.sent.max(replica.since) < self.forgotten {
-            return Err(Behind);
+            return Err(Stale::Behind);
         }
         while let Some((&version, name)) = self.order.range(replica.sent + 1..).next() {
             replica.sent = version;
             let entry = self.sources.get(name).filter(|it| it.version == version);
             let source = Some(name.to_wire());
-            replica.owed.remove(name);
+            // Of one that is back, the state is owed still.
+            if entry.is_some() || !self.sources.contains_key(name) {
+                replica.owed.remove(name);
+            }
             let state = match entry.map(|it| &it.kept) {
                 Some(Kept::Loaded(it)) => {
                     source_state::State::Loaded(replica.hello.roles.view(it.source()))

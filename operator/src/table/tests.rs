@@ -1,10 +1,12 @@
+//! What replicas are told by the table, and what it makes of their answers. No stream is opened here.
+
 use std::sync::Arc;
 
 use segment_source_proto::config::v1::{
     Processing, SecretValue, Source, Verification, source_state, watch_response::Response,
 };
 
-use super::{Behind, Held, Hello, Progress, Published, Roles, Session, Table};
+use super::{Held, Hello, Progress, Published, Roles, Session, Stale, Table};
 use crate::{dirty::Dirty, name::Name};
 
 fn name(name: &str) -> Name {
@@ -33,14 +35,14 @@ impl Rig {
         let dirty = Arc::new(Dirty::default());
         let table = Arc::new(Table::new(dirty.clone()));
         for source in sources {
-            table.exists(&name(source));
+            table.exists(&name(source), "u");
         }
         table.all_listed();
         Self { table, dirty }
     }
 
     fn publish(&self, source_name: &str, held: Held) -> Published {
-        self.table.publish(&name(source_name), &held)
+        self.table.publish(&name(source_name), "u", &held)
     }
 
     fn connect(&self, roles: &[i32]) -> Session {
@@ -62,7 +64,9 @@ fn told(session: &mut Session) -> Vec<String> {
         told.push(match response.response.unwrap() {
             Response::Opened(opened) => {
                 let names: Vec<String> = opened.sources.into_iter().map(|it| it.name).collect();
-                format!("opened {}: {}", opened.epoch, names.join(" "))
+                let unread = opened.unread_namespaces.join(" ");
+                let unread = if unread.is_empty() { unread } else { format!("; not {unread}") };
+                format!("opened {}: {}{unread}", opened.epoch, names.join(" "))
             }
             Response::State(state) => match state.state.unwrap() {
                 source_state::State::Loaded(source) => format!(
@@ -124,7 +128,7 @@ fn what_goes_and_comes_back_is_told_once() {
     let mut replica = rig.connect(&[EDGE]);
     assert_eq!(told(&mut replica), ["opened 7: web", "1 webg1 v", "synced 1"]);
     rig.table.remove(&name("web"));
-    rig.table.exists(&name("web"));
+    rig.table.exists(&name("web"), "u");
     assert_eq!(told(&mut replica), [""; 0]);
     rig.publish("web", source("web", 1, "s"));
     assert_eq!(told(&mut replica), ["3 webg1 v"]);
@@ -216,12 +220,97 @@ fn removals_are_remembered_for_those_who_have_not_heard_of_them_within_a_bound()
     assert_eq!(told(&mut slow).len(), 3);
     for number in 0..10_001 {
         let one = name(&format!("x{number}"));
-        rig.table.exists(&one);
+        rig.table.exists(&one, "u");
         rig.table.remove(&one);
     }
-    assert_eq!(slow.next(), Err(Behind));
+    assert_eq!(slow.next(), Err(Stale::Behind));
     // With nobody connected there is nobody to tell.
     drop(slow);
     let mut next = rig.connect(&[EDGE]);
     assert_eq!(told(&mut next), ["opened 7: web", "1 webg1 v", "synced 1"]);
+}
+
+#[test]
+fn a_namespace_that_cannot_be_read_holds_up_no_other_and_nothing_is_said_of_it() {
+    let rig = Rig::new(&["web"]);
+    let other = Name::new("other", "app");
+    rig.table.exists(&other, "u");
+    rig.publish("web", source("web", 1, "s"));
+    assert!(!rig.table.knows_all());
+    rig.table.cannot_read("other");
+    assert!(rig.table.knows_all() && rig.table.is_unread("other"));
+    assert_eq!(rig.table.numbers().unread, 1);
+    // What would come of Secrets that nobody can see is not told.
+    let held = Held::NotLoaded("no Secret".into());
+    assert_eq!(rig.table.publish(&other, "u", &held), Published::default());
+    let mut replica = rig.connect(&[EDGE]);
+    assert_eq!(told(&mut replica), ["opened 7: app web; not other", "1 webg1 v", "synced 1"]);
+    rig.table.exists(&Name::new("other", "late"), "u");
+    rig.table.remove(&Name::new("other", "late"));
+    assert!(rig.table.knows_all());
+    // It is read after all: replicas are to hear all names there are.
+    assert!(rig.table.has_read("other") && !rig.table.has_read("other"));
+    assert!(!rig.table.knows_all());
+    assert_eq!(replica.next(), Err(Stale::Read));
+    rig.table.publish(&other, "u", &held);
+    assert!(rig.table.knows_all());
+    let mut replica = rig.connect(&[EDGE]);
+    let all = ["opened 7: app web", "1 webg1 v", "3 app: no Secret", "synced 3"];
+    assert_eq!(told(&mut replica), all);
+}
+
+#[test]
+fn a_replica_that_answered_everything_it_was_told_is_not_behind() {
+    let rig = Rig::new(&["app", "web"]);
+    rig.publish("web", source("web", 1, "s"));
+    rig.publish("app", source("app", 1, "s"));
+    let mut slow = rig.connect(&[EDGE]);
+    told(&mut slow);
+    slow.ack(2);
+    assert_eq!(rig.table.numbers().lag, 0);
+    rig.table.remove(&name("app"));
+    assert_eq!(rig.table.numbers().lag, 1);
+    // One that comes later never hears of it.
+    let mut late = rig.connect(&[EDGE]);
+    assert_eq!(told(&mut late), ["opened 7: web", "1 webg1 v", "synced 1"]);
+    late.ack(1);
+    assert_eq!(told(&mut slow), ["3 -app"]);
+    slow.ack(3);
+    assert_eq!(rig.table.numbers().lag, 0);
+    rig.publish("web", source("web", 2, "s"));
+    assert_eq!(rig.table.numbers().lag, 1);
+}
+
+#[test]
+fn what_is_made_anew_by_the_same_name_does_not_keep_what_the_other_had() {
+    let opened = ["opened 7: web", "1 webg1 v", "synced 1"];
+    let replaced = ["2 -web", "3 web: no"];
+    for heard in [false, true] {
+        let rig = Rig::new(&["web"]);
+        rig.publish("web", source("web", 1, "s"));
+        let mut replica = rig.connect(&[EDGE]);
+        assert_eq!(told(&mut replica), opened);
+        // The watch may have told of both, or only of the new one.
+        if heard {
+            rig.table.remove(&name("web"));
+        }
+        rig.table.exists(&name("web"), "another");
+        rig.table.exists(&name("web"), "another");
+        assert!(!rig.table.is_known(&name("web")) && !rig.table.knows_all());
+        // Good configuration of the one that is gone does not stand in the way.
+        // Nor does what somebody still finds out about it.
+        let (late, no) = (source("web", 2, "s"), Held::NotLoaded("no".into()));
+        assert_eq!(rig.table.publish(&name("web"), "u", &late), Published::default());
+        rig.table.publish(&name("web"), "another", &no);
+        assert_eq!(told(&mut replica), replaced);
+        assert_eq!(told(&mut rig.connect(&[EDGE])), ["opened 7: web", "3 web: no", "synced 3"]);
+    }
+    // Who was told the name, and then that it went, still waits for its state.
+    let rig = Rig::new(&["web"]);
+    let mut replica = rig.connect(&[EDGE]);
+    assert_eq!(told(&mut replica), ["opened 7: web"]);
+    rig.table.exists(&name("web"), "another");
+    assert_eq!(told(&mut replica), ["1 -web"]);
+    rig.table.publish(&name("web"), "another", &source("web", 1, "s"));
+    assert_eq!(told(&mut replica), ["2 webg1 v", "synced 2"]);
 }

@@ -2,29 +2,27 @@
 //! metadata only. Every scope (a namespace, or all) has its own watch; one that fails is begun
 //! again and stops no other.
 
+mod follow;
+mod reading;
 mod revisions;
 mod secrets;
 mod sources;
 
-use std::{collections::HashSet, fmt, sync::Arc};
+use std::{fmt, sync::Arc};
 
-use futures_util::{Stream, StreamExt as _};
 use k8s_openapi::api::{apps::v1::ControllerRevision, core::v1::Secret};
 use kube::{
     Api, Client, Resource,
     core::{NamespaceResourceScope, PartialObjectMeta},
-    runtime::{
-        WatchStreamExt as _,
-        watcher::{self, Event, watcher},
-    },
+    runtime::watcher::{self, watcher},
 };
-use tokio::sync::watch;
-use tracing::{debug, warn};
 
+use self::follow::follow;
 pub(crate) use self::{
+    reading::Reading,
     revisions::{MANAGED_BY, Revisions, revision_name},
     secrets::Secrets,
-    sources::{Source, Sources, reference},
+    sources::{Source, Sources, Unreadable, read_spec, reference},
 };
 use crate::{metrics::ApiErrors, name::Name};
 
@@ -78,26 +76,6 @@ pub(crate) trait Shelf<K> {
     fn names(&self) -> Vec<Name>;
 }
 
-/// How many first lists are still owed.
-#[derive(Clone, Debug)]
-pub(crate) struct Owed(Arc<watch::Sender<usize>>);
-
-impl Owed {
-    pub(crate) fn new(lists: usize) -> Self {
-        Self(Arc::new(watch::Sender::new(lists)))
-    }
-
-    fn paid(&self) {
-        self.0.send_modify(|owed| *owed = owed.saturating_sub(1));
-    }
-
-    /// Waits until everything was listed once.
-    pub(crate) async fn all_paid(&self) {
-        // The sender is held, so there always is one.
-        let _ = self.0.subscribe().wait_for(|owed| *owed == 0).await;
-    }
-}
-
 /// Everything that is kept of the cluster.
 #[derive(Clone)]
 pub(crate) struct Shelves {
@@ -111,7 +89,13 @@ impl Shelves {
     pub(crate) const LISTS: usize = 3;
 
     /// Keeps all of them up to date with one scope, for ever.
-    pub(crate) async fn follow(self, client: Client, scope: Scope, owed: Owed, errors: ApiErrors) {
+    pub(crate) async fn follow(
+        self,
+        client: Client,
+        scope: Scope,
+        reading: Reading,
+        errors: ApiErrors,
+    ) {
         let all = watcher::Config::default;
         let (label, value) = MANAGED_BY;
         let ours = all().labels(&format!("{label}={value}"));
@@ -119,53 +103,9 @@ impl Shelves {
         let secrets = watcher(scope.api::<PartialObjectMeta<Secret>>(&client), all());
         let revisions = watcher(scope.api::<PartialObjectMeta<ControllerRevision>>(&client), ours);
         tokio::join!(
-            follow(sources, &scope, &*self.sources, &owed, &errors),
-            follow(secrets, &scope, &*self.secrets, &owed, &errors),
-            follow(revisions, &scope, &*self.revisions, &owed, &errors),
+            follow(sources, &scope, &*self.sources, &reading, &errors),
+            follow(secrets, &scope, &*self.secrets, &reading, &errors),
+            follow(revisions, &scope, &*self.revisions, &reading, &errors),
         );
-    }
-}
-
-/// Keeps a shelf up to date with one scope, for ever. Does IO, and never fails: whatever goes
-/// wrong is tried again, with growing pauses.
-async fn follow<K, S>(
-    events: impl Stream<Item = watcher::Result<Event<K>>> + Send,
-    scope: &Scope,
-    shelf: &S,
-    owed: &Owed,
-    errors: &ApiErrors,
-) where
-    K: Resource,
-    S: Shelf<K>,
-{
-    let mut events = Box::pin(events.default_backoff());
-    let mut present = HashSet::new();
-    let mut listed = false;
-    while let Some(event) = events.next().await {
-        match event {
-            Ok(Event::Apply(object)) => shelf.put(object),
-            Ok(Event::Delete(object)) => shelf.remove(&Name::of(object.meta())),
-            Ok(Event::Init) => present.clear(),
-            Ok(Event::InitApply(object)) => {
-                present.insert(Name::of(object.meta()));
-                shelf.put(object);
-            }
-            Ok(Event::InitDone) => {
-                let kept = shelf.names().into_iter().filter(|name| scope.contains(name));
-                for name in kept.filter(|name| !present.contains(name)) {
-                    shelf.remove(&name);
-                }
-                debug!(kind = S::KIND, %scope, objects = present.len(), "listed");
-                present = HashSet::new();
-                if !listed {
-                    listed = true;
-                    owed.paid();
-                }
-            }
-            Err(error) => {
-                errors.count(S::KIND);
-                warn!("cannot watch {} of {scope}, trying again: {error}", S::KIND);
-            }
-        }
     }
 }

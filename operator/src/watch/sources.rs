@@ -16,7 +16,7 @@ use kube::{
     },
 };
 use segment_source_crds::{SegmentSource, SegmentSourceSpec, SegmentSourceStatus};
-use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::Shelf;
@@ -37,26 +37,53 @@ fn as_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Box<str>, D::Er
     Ok(Value::deserialize(deserializer)?.to_string().into_boxed_str())
 }
 
-/// Read by way of a value: messages then do not count columns of a text that nobody has seen.
-fn read<T: DeserializeOwned>(text: &str) -> serde_json::Result<T> {
-    let value = if text.is_empty() { Value::Null } else { serde_json::from_str(text)? };
-    serde_json::from_value(value)
+/// Why a spec cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unreadable {
+    /// It is none.
+    #[error(transparent)]
+    Malformed(#[from] serde_json::Error),
+    /// It says something that this program does not know, and would leave out.
+    #[error("this operator does not know {0}")]
+    Newer(String),
+}
+
+/// By way of a value: messages then do not count columns of a text that nobody has seen.
+fn value(text: &str) -> serde_json::Result<Value> {
+    if text.is_empty() { Ok(Value::Null) } else { serde_json::from_str(text) }
+}
+
+/// Reads a spec as a whole, or not at all.
+///
+/// # Errors
+/// When it is none, or has a field that is not known here.
+pub(crate) fn read_spec(value: Value) -> Result<SegmentSourceSpec, Unreadable> {
+    let mut unknown = Vec::new();
+    let mut note = |path: serde_ignored::Path<'_>| {
+        // Of an optional part it says so.
+        unknown.push(format!("spec.{}", path.to_string().replace(".?", "")));
+    };
+    let spec = SegmentSourceSpec::deserialize(serde_ignored::Deserializer::new(value, &mut note))?;
+    match unknown.is_empty() {
+        true => Ok(spec),
+        false => Err(Unreadable::Newer(unknown.join(", "))),
+    }
 }
 
 impl Source {
     /// As what it should be.
     ///
     /// # Errors
-    /// When it is something else.
-    pub(crate) fn read(&self) -> serde_json::Result<SegmentSource> {
-        let mut source = SegmentSource::new("", read::<SegmentSourceSpec>(&self.spec)?);
+    /// When it is something else, or says more than is known here.
+    pub(crate) fn read(&self) -> Result<SegmentSource, Unreadable> {
+        let mut source = SegmentSource::new("", read_spec(value(&self.spec)?)?);
         source.metadata = self.metadata.clone();
         Ok(source)
     }
 
     /// What was said about it, if that can be read.
     pub(crate) fn status(&self) -> Option<SegmentSourceStatus> {
-        read(&self.status).ok()
+        serde_json::from_value(value(&self.status).ok()?).ok()
     }
 }
 
@@ -118,6 +145,11 @@ impl Sources {
         self.store.clone()
     }
 
+    /// Has everybody forget a source that is gone.
+    pub(crate) fn forget(&self, name: &Name) {
+        (self.removed)(name);
+    }
+
     /// One of them.
     pub(crate) fn get(&self, name: &Name) -> Option<Arc<Source>> {
         self.store.get(&reference(name))
@@ -147,9 +179,10 @@ impl Shelf<Source> for Sources {
         if self.get(&name).is_some_and(|kept| version(&kept) == version(&object)) {
             return;
         }
+        let uid = object.meta().uid.clone().unwrap_or_default();
         lock(&self.writer).apply_watcher_event(&Event::Apply(object));
         if name.is_of_a_source() {
-            self.table.exists(&name);
+            self.table.exists(&name, &uid);
         }
         self.dirty.mark([name]);
     }
@@ -158,7 +191,7 @@ impl Shelf<Source> for Sources {
         let Some(object) = self.get(name) else { return };
         lock(&self.writer).apply_watcher_event(&Event::Delete(Source::clone(&object)));
         self.table.remove(name);
-        (self.removed)(name);
+        self.forget(name);
     }
 
     fn names(&self) -> Vec<Name> {
@@ -175,6 +208,17 @@ mod tests {
     fn source(spec: &serde_json::Value) -> Source {
         let metadata = json!({"namespace": "prod", "name": "web", "generation": 3});
         serde_json::from_value(json!({"metadata": metadata, "spec": spec, "status": 7})).unwrap()
+    }
+
+    #[test]
+    fn what_a_newer_definition_lets_in_is_not_left_out_in_silence() {
+        let verification = json!({"mode": "Observe", "later": {"x": 1}});
+        let error = source(&json!({"verification": verification, "also": []})).read().unwrap_err();
+        let error = error.to_string();
+        assert!(error.starts_with("this operator does not know spec."), "{error}");
+        for field in ["spec.verification.later", "spec.also"] {
+            assert!(error.contains(field), "{error}");
+        }
     }
 
     #[test]

@@ -35,6 +35,9 @@ pub struct LiveSource {
     grace: Duration,
     /// Secret headers that must not be kept, whatever the policy.
     required_header: Option<RequiredHeader>,
+    /// A secret that the manifest names is not loaded: it may be the one that a request is signed
+    /// with.
+    incomplete: bool,
     /// One for each of the secrets, in their order.
     signing: Vec<Arc<Latch>>,
     required: Arc<Latch>,
@@ -107,6 +110,7 @@ impl LiveSource {
         Ok(Self {
             suspended: verification.intake_suspended,
             grace: Duration::from_millis(grace),
+            incomplete: !verification.unresolved.is_empty(),
             signing: latches(&secrets, previous, now),
             required: same_header
                 .map_or_else(|| Arc::new(Latch::new(now)), |p| Arc::clone(&p.required)),
@@ -167,11 +171,25 @@ impl LiveSource {
         };
         // Also when something else was wrong: the signature was right.
         self.prove(refused.signer);
+        let reply = self.reply(refused.refusal, now);
+        Err(NotVerified { reply, refusal: refused.refusal, hint: self.hint(&refused, now) })
+    }
+
+    /// What is final is said only when no secret that may yet be loaded could prove otherwise.
+    fn reply(&self, refusal: Refusal, now: Instant) -> Reply {
         let signing = self.signing.iter().map(Arc::as_ref);
         let unless = |is_final, reply| if is_final { reply } else { Reply::SecretUnproven };
         let unless_unproven =
             |reply| unless(any_newest_is_final(signing.clone(), now, self.grace), reply);
-        let reply = match refused.refusal {
+        match refusal {
+            Refusal::SignatureMissing
+            | Refusal::SignatureMalformed
+            | Refusal::Mismatch
+            | Refusal::RequiredHeaderWrong
+                if self.incomplete =>
+            {
+                Reply::SecretNotLoaded
+            }
             Refusal::NoSecret => Reply::SecretNotLoaded,
             Refusal::ArrayRefused => Reply::ArrayRefused,
             Refusal::SignatureMissing => unless_unproven(Reply::SignatureMissing),
@@ -181,8 +199,7 @@ impl LiveSource {
             Refusal::RequiredHeaderWrong => {
                 unless(self.required.is_final(now, self.grace), Reply::RequiredHeaderWrong)
             }
-        };
-        Err(NotVerified { reply, refusal: refused.refusal, hint: self.hint(&refused, now) })
+        }
     }
 
     /// Remembers that this secret is right.

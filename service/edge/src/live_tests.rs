@@ -65,6 +65,23 @@ fn a_mismatch_is_final_once_the_secret_has_verified_something() {
     assert_eq!(reply(&source, "wrong", now), Some(Reply::SignatureMismatch));
 }
 
+/// During a rotation the Secret with the new value is not there yet: what is signed with it must
+/// not be lost, though the old one is proven.
+#[test]
+fn nothing_is_final_while_a_secret_is_missing() {
+    let now = Instant::now();
+    let whole = source(&wire(&["s"]), None, now);
+    assert_eq!(reply(&whole, "s", now), None);
+    let unresolved = vec!["key `new` of Secret `web` is not there".to_owned()];
+    let part = source(&Verification { unresolved, ..wire(&["s"]) }, Some(&whole), now);
+    assert_eq!(reply(&part, "s", now), None);
+    assert_eq!(reply(&part, "new", now), Some(Reply::SecretNotLoaded));
+    assert_eq!(batch(&part, "wrong", now), Some(Reply::SecretNotLoaded));
+    let whole = source(&wire(&["s", "new"]), Some(&part), now);
+    assert_eq!(reply(&whole, "new", now), None);
+    assert_eq!(reply(&whole, "wrong", now), Some(Reply::SignatureMismatch));
+}
+
 #[test]
 fn a_mismatch_is_final_after_the_grace() {
     let now = Instant::now();

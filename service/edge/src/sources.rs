@@ -1,6 +1,9 @@
 //! What the edge knows of sources: one complete snapshot at a time, published through a watch.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use segment_source_core::source::SourceId;
 
@@ -11,6 +14,8 @@ use crate::{LiveSource, Reply};
 pub struct Sources {
     /// Whether the provider of configuration has named every source it knows.
     pub synced: bool,
+    /// Namespaces of which it does not know what is in them.
+    pub unread: BTreeSet<String>,
     /// By identity.
     pub sources: HashMap<SourceId, SourceState>,
 }
@@ -39,7 +44,9 @@ impl Sources {
                 Err(Reply::SourceNotLoaded)
             }
             Some(SourceState::RecentlyRemoved) => Err(Reply::SourceRemoved),
-            None if self.synced => Err(Reply::SourceUnknown),
+            None if self.synced && !self.unread.contains(id.namespace()) => {
+                Err(Reply::SourceUnknown)
+            }
             None => Err(Reply::NotSynced),
         }
     }

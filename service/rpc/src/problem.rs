@@ -145,6 +145,16 @@ pub fn denied_to_edge(right: Right, source: Option<&SourceId>) -> Status {
     permission_denied(right, source, &message)
 }
 
+/// PERMISSION_DENIED: a certificate has not the role that a call needs. `roles` are its own.
+#[must_use]
+pub fn role_denied(role: &str, roles: &str) -> Status {
+    let message = format!(
+        "the client certificate has no role `{role}` (it has: {roles}); a certificate has the \
+         roles of its DNS names ROLE.segment-source.internal"
+    );
+    Status::with_error_details(Code::PermissionDenied, message, details("ROLE_NOT_GRANTED"))
+}
+
 fn permission_denied(right: Right, source: Option<&SourceId>, message: &str) -> Status {
     let mut metadata = HashMap::from([("right".to_owned(), right.name().to_owned())]);
     metadata.extend(source.map(|source| ("source".to_owned(), source.to_string())));

@@ -1,8 +1,11 @@
-//! Addresses as people write them, and which of them may be used without TLS.
+//! Addresses as people write them, which of them may be used without TLS, listening on them, and
+//! why connecting failed.
 
 use std::{env, fmt, net::IpAddr, str::FromStr, time::Duration};
 
+use anyhow::Context as _;
 use jiff::SignedDuration;
+use tokio::net::TcpListener;
 
 /// `HOST:PORT`, to listen on or to connect to; the host is a name or an IP address (IPv6 in
 /// brackets). Port 0 listens on any free port.
@@ -78,6 +81,19 @@ impl fmt::Display for Address {
     }
 }
 
+/// Listens on the address of this flag.
+///
+/// # Errors
+/// Names the flag and the address that cannot be bound.
+pub async fn bind(flag: &str, address: &Address) -> anyhow::Result<TcpListener> {
+    TcpListener::bind((address.host(), address.port())).await.with_context(|| {
+        format!(
+            "cannot listen on {address} ({flag}); is something else running there? Choose another \
+             address with {flag} HOST:PORT (port 0: any free one)"
+        )
+    })
+}
+
 /// Reads a duration such as `25s`, `1m30s` or `250ms`; never negative.
 ///
 /// # Errors
@@ -87,6 +103,16 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         .ok()
         .and_then(|duration| Duration::try_from(duration).ok())
         .ok_or_else(|| format!("`{text}` is no duration, such as 25s, 1m30s or 2h"))
+}
+
+/// The cause at the end of a chain, which is the one that says something.
+#[must_use]
+pub fn innermost(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    cause.to_string()
 }
 
 /// The name of this machine, or of this pod: what a process is called when nobody names it.

@@ -10,7 +10,7 @@ use segment_source_proto::{
     queue::v1::queue_client::QueueClient,
 };
 use segment_source_runtime::{
-    net::{Address, InvalidAddress},
+    net::{Address, InvalidAddress, innermost},
     tls::{self, Authorities, Dial},
 };
 use tonic::{
@@ -173,15 +173,6 @@ impl fmt::Display for ServerAddress {
         f.write_str(if self.secure { "https://" } else { "" })?;
         self.address.fmt(f)
     }
-}
-
-/// The cause at the end of a chain, which is the one that says something.
-pub(crate) fn innermost(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(next) = cause.source() {
-        cause = next;
-    }
-    cause.to_string()
 }
 
 /// A failed call in words for people.

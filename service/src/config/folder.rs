@@ -204,7 +204,13 @@ mod tests {
 
     fn snapshot(sources: &[(&str, State)]) -> Snapshot {
         let sources = sources.iter().map(|(id, state)| (id.parse().unwrap(), state.clone()));
-        Snapshot { version: 0, read: true, synced: true, sources: sources.collect() }
+        Snapshot {
+            version: 0,
+            read: true,
+            synced: true,
+            unread: [].into(),
+            sources: sources.collect(),
+        }
     }
 
     fn loaded(generation: i64) -> State {

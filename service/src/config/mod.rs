@@ -15,7 +15,11 @@ mod replace;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::Arc,
+};
 
 use segment_source_core::source::SourceId;
 use segment_source_proto::config::v1 as wire;
@@ -42,6 +46,9 @@ pub struct Snapshot {
     pub read: bool,
     /// Whether `sources` is complete. While it is not, a source that is not in it may exist.
     pub synced: bool,
+    /// Namespaces of which nothing is known but what was known before: `sources` is never complete
+    /// for them.
+    pub unread: BTreeSet<String>,
     /// By identity.
     pub sources: BTreeMap<SourceId, State>,
 }

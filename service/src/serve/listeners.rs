@@ -2,10 +2,9 @@
 
 use std::net::SocketAddr;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
+use segment_source_runtime::net::bind;
 use tokio::net::TcpListener;
-
-use segment_source_runtime::net::Address;
 
 use crate::args::{Role, Serve};
 
@@ -59,15 +58,6 @@ impl Listeners {
             admin: self.admin.local_addr()?,
         })
     }
-}
-
-async fn bind(flag: &str, address: &Address) -> anyhow::Result<TcpListener> {
-    TcpListener::bind((address.host(), address.port())).await.with_context(|| {
-        format!(
-            "cannot listen on {address} ({flag}); is something else running there? Choose another \
-             address with {flag} HOST:PORT (port 0: any free one)"
-        )
-    })
 }
 
 /// gRPC carries what was verified, and believes it; without TLS it must not leave the machine.

@@ -8,10 +8,8 @@ mod listeners;
 mod platform_token;
 mod reach;
 mod security;
-mod tasks;
 
 use std::{
-    collections::BTreeSet,
     process::ExitCode,
     sync::{Arc, OnceLock},
     time::Duration,
@@ -28,7 +26,8 @@ use segment_source_rpc::Access;
 use segment_source_runtime::{
     health::{Pages, Readiness},
     metrics,
-    signals::Signals,
+    process::{self, Process},
+    tasks::Tasks,
     tls::Security,
 };
 use segment_source_store::{
@@ -37,15 +36,10 @@ use segment_source_store::{
 };
 use tokio::{net::TcpListener, sync::watch, task::spawn_blocking};
 use tonic::transport::Channel;
-use tracing::{error, info, warn};
+use tracing::info;
 
 pub use self::listeners::Addresses;
-use self::{
-    connection::Incoming,
-    listeners::Listeners,
-    security::Own,
-    tasks::{Stage, Tasks},
-};
+use self::{connection::Incoming, listeners::Listeners, security::Own};
 use crate::{
     args::{Role, Serve, Source},
     config::{self, Folder, Live, Operator, Provider, folder, operator},
@@ -56,34 +50,33 @@ use crate::{
 /// # Errors
 /// When the system refuses signal handlers.
 pub async fn run(args: Serve) -> anyhow::Result<ExitCode> {
-    let mut signals = Signals::listen().context("cannot handle signals")?;
-    let started = tokio::select! {
-        started = start(&args) => started,
-        signal = signals.next() => {
-            info!(signal, "ended before everything was started");
-            return Ok(ExitCode::SUCCESS);
-        }
-    };
-    let served = match started {
-        Ok(running) => running.until_signal(signals).await,
-        Err(error) => Err(error),
-    };
-    Ok(match served {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            error!("{error:#}");
-            ExitCode::FAILURE
-        }
-    })
+    process::run(async { Ok(start(&args).await?.process) }).await
 }
 
-/// A process that serves.
+/// What ends together; in the order in which a process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    /// Takes no more requests and finishes those under way.
+    Edge,
+    /// gRPC: finishes what was submitted and gives open leases back.
+    Services,
+    /// Finishes the plans under way.
+    Planner,
+    /// Finishes the deliveries under way, as far as there is time, and gives back the rest.
+    Delivery,
+    /// Stops following the configuration.
+    Configuration,
+    /// Syncs and closes.
+    Store,
+    /// Says to the last that the process lives and is not ready.
+    Health,
+}
+
+/// A process that serves, and where it listens.
 #[derive(Debug)]
 pub(crate) struct Running {
-    tasks: Tasks,
-    addresses: Addresses,
-    readiness: Readiness,
-    drain: Duration,
+    pub(crate) process: Process<Stage>,
+    pub(crate) addresses: Addresses,
 }
 
 /// Binds, opens, joins and starts what the role needs.
@@ -114,7 +107,7 @@ pub(crate) async fn start(args: &Serve) -> anyhow::Result<Running> {
         parts.serve_edge(args, &live, channel, http);
     }
     announce(args.role, addresses);
-    Ok(parts.running(addresses, args.drain))
+    Ok(Running { process: parts.into_process(args.drain), addresses })
 }
 
 /// The one line that says where the process listens; programs read it.
@@ -133,7 +126,7 @@ fn announce(role: Role, addresses: Addresses) {
 
 /// What a process is put together from.
 struct Parts {
-    tasks: Tasks,
+    tasks: Tasks<Stage>,
     readiness: Readiness,
     registry: Registry,
     /// Where the pages find the registry once it is complete.
@@ -297,10 +290,10 @@ impl Parts {
     }
 
     /// Everything was registered and started.
-    fn running(self, addresses: Addresses, drain: Duration) -> Running {
+    fn into_process(self, drain: Duration) -> Process<Stage> {
         // Set once, here.
         let _ = self.published.set(self.registry);
-        Running { tasks: self.tasks, readiness: self.readiness, addresses, drain }
+        Process { tasks: self.tasks, readiness: self.readiness, drain }
     }
 }
 
@@ -339,50 +332,4 @@ async fn open_store(args: &Serve) -> anyhow::Result<Store> {
     spawn_blocking(move || Store::open(&folder, options, system_clock()))
         .await?
         .context("cannot open the store (--store)")
-}
-
-impl Running {
-    /// Where it listens.
-    pub(crate) fn addresses(&self) -> Addresses {
-        self.addresses
-    }
-
-    /// What is missing until it is ready.
-    pub(crate) fn readiness(&self) -> watch::Receiver<BTreeSet<&'static str>> {
-        self.readiness.watch()
-    }
-
-    /// Waits until a part ends, which none should, and says why.
-    pub(crate) async fn failed(&mut self) -> anyhow::Error {
-        self.tasks.failed().await
-    }
-
-    /// Serves until a signal, then ends in order.
-    ///
-    /// # Errors
-    /// When a part failed; the others have ended in order then, too.
-    pub(crate) async fn until_signal(mut self, mut signals: Signals) -> anyhow::Result<()> {
-        let failure = tokio::select! {
-            signal = signals.next() => {
-                info!(signal, "stopping; a second signal ends at once");
-                None
-            }
-            error = self.failed() => Some(error),
-        };
-        self.stop(&mut signals).await;
-        failure.map_or(Ok(()), Err)
-    }
-
-    /// Ends every part in order, within the bound; at once when another signal comes.
-    pub(crate) async fn stop(mut self, signals: &mut Signals) {
-        // Held to the end: ready never comes back.
-        let _draining = self.readiness.latch("draining");
-        tokio::select! {
-            () = self.tasks.stop(self.drain) => info!("stopped"),
-            signal = signals.next_after_echo() => {
-                warn!(signal, "ended at once");
-                std::process::exit(130);
-            }
-        }
-    }
 }

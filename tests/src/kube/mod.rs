@@ -10,6 +10,7 @@ pub mod audit;
 pub mod cluster;
 pub mod control;
 pub mod etcd;
+pub mod gate;
 pub mod image;
 pub mod keeper;
 pub mod keys;

@@ -58,6 +58,10 @@ async fn every_row_of_the_table_is_caused_over_a_socket() {
     rig.change(|sources| sources.synced = false);
     seen.check(&rig, signed(), 503, "not_synced").await;
     rig.change(|sources| sources.synced = true);
+    // Nor is it known what is in a namespace that nobody can read.
+    rig.change(|sources| sources.unread = ["prod".to_owned()].into());
+    seen.check(&rig, signed(), 503, "not_synced").await;
+    rig.change(|sources| sources.unread.clear());
     seen.check(&rig, signed(), 404, "source_unknown").await;
     seen.check(&rig, signed().path("/v1/sources/prod/web/"), 404, "path_unknown").await;
     rig.set("prod/web", SourceState::NotLoaded { reason: "a bad edit".to_owned() });

@@ -27,7 +27,7 @@ use segment_source_runtime::{
 
 use crate::{
     args::{Output, Role, Serve, Source},
-    serve::{self, Addresses},
+    serve::{self, Addresses, Running},
 };
 
 /// Flags of `demo`.
@@ -74,7 +74,7 @@ pub struct Args {
 pub(super) async fn run(args: Args, output: Output) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::listen()?;
     let folder = Folder::prepare(&args.dir)?;
-    let mut running = serve::start(&Serve {
+    let Running { mut process, addresses } = serve::start(&Serve {
         role: Role::All,
         config: Source::Folder(folder.sources()),
         store: folder.store(),
@@ -92,15 +92,15 @@ pub(super) async fn run(args: Args, output: Output) -> anyhow::Result<ExitCode> 
     })
     .await?;
     let shown = tokio::select! {
-        shown = show(&folder, running.addresses(), running.readiness(), output) => shown.map(|()| true),
-        error = running.failed() => Err(error),
+        shown = show(&folder, addresses, process.readiness.watch(), output) => shown.map(|()| true),
+        error = process.tasks.failed() => Err(error),
         _ = signals.next() => Ok(false),
     };
     match shown {
-        Ok(true) => running.until_signal(signals).await?,
-        Ok(false) => running.stop(&mut signals).await,
+        Ok(true) => process.until_signal(signals).await?,
+        Ok(false) => process.stop(&mut signals).await,
         Err(error) => {
-            running.stop(&mut signals).await;
+            process.stop(&mut signals).await;
             return Err(error);
         }
     }

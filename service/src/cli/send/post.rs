@@ -4,9 +4,8 @@ use anyhow::{Context, anyhow};
 use bytes::Bytes;
 use reqwest::{Client, StatusCode, header, redirect::Policy};
 use segment_source_core::signature::Secret;
+use segment_source_runtime::net::innermost;
 use serde_json::value::RawValue;
-
-use crate::cli::client::innermost;
 
 /// Which bytes a signature covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

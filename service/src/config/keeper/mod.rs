@@ -10,7 +10,7 @@ mod source;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use segment_source_core::source::SourceId;
 use segment_source_crds::{Document, Manifest, Problem, Reader, Subject, compile};
@@ -249,6 +249,7 @@ impl Keeper {
             version: 0,
             read: self.listed,
             synced: self.synced(),
+            unread: BTreeSet::new(),
             sources: removed.chain(held).collect(),
         }
     }

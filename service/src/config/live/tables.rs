@@ -70,8 +70,8 @@ impl Tables {
 
     pub(super) fn update(&mut self, snapshot: Arc<Snapshot>, now: Instant) -> Changed {
         let before = std::mem::replace(&mut self.snapshot, snapshot.clone());
-        let synced = snapshot.synced != before.synced;
-        let mut changed = Changed { verification: synced, ..Changed::default() };
+        let names = (snapshot.synced, &snapshot.unread) != (before.synced, &before.unread);
+        let mut changed = Changed { verification: names, ..Changed::default() };
         for (id, state) in changes(&before.sources, &snapshot.sources) {
             match state {
                 Some(State::Loaded(source)) => self.load(id, source, now, &mut changed),
@@ -241,8 +241,8 @@ impl Tables {
     }
 
     pub(super) fn edge(&self) -> segment_source_edge::Sources {
-        let synced = self.snapshot.synced;
-        segment_source_edge::Sources { synced, sources: self.edge.clone() }
+        let (synced, unread) = (self.snapshot.synced, self.snapshot.unread.clone());
+        segment_source_edge::Sources { synced, unread, sources: self.edge.clone() }
     }
 
     pub(super) fn ingest(&self) -> segment_source_ingest::Sources {

@@ -25,7 +25,8 @@ impl Rig {
 
     fn update(&mut self) -> Changed {
         let sources = self.sources.clone();
-        let snapshot = Snapshot { version: 7, read: true, synced: true, sources };
+        let snapshot =
+            Snapshot { version: 7, read: true, synced: true, unread: [].into(), sources };
         self.tables.update(Arc::new(snapshot), Instant::now())
     }
 
@@ -165,7 +166,13 @@ fn one_change_among_many_makes_one_source_anew() {
 
     let id: SourceId = "prod/source-05000".parse().unwrap();
     rig.sources.insert(id.clone(), State::Loaded(Arc::new(message("source-05000", 2))));
-    let snapshot = Snapshot { version: 8, read: true, synced: true, sources: rig.sources.clone() };
+    let snapshot = Snapshot {
+        version: 8,
+        read: true,
+        synced: true,
+        unread: [].into(),
+        sources: rig.sources.clone(),
+    };
     let begun = Instant::now();
     let changed = rig.tables.update(Arc::new(snapshot), Instant::now());
     let updated = begun.elapsed();

@@ -7,6 +7,7 @@ use segment_source_ingest::SCHEMA_LEVEL;
 use segment_source_proto::config::v1::{
     self as wire, Hello, WatchRequest, WatchResponse, config_client::ConfigClient, watch_request,
 };
+use segment_source_runtime::net::innermost;
 use segment_source_store::Clock;
 use tokio::{
     sync::{mpsc, watch},
@@ -84,18 +85,13 @@ impl Ended {
     }
 }
 
-/// The innermost reason of a failed call. A status itself prints the whole chain as its types.
+/// Why a call failed. A status itself prints the whole chain as its types.
 fn words(status: &Status) -> String {
-    let mut next = std::error::Error::source(status);
-    let mut text = match status.message() {
-        "" => status.code().to_string(),
-        message => message.to_owned(),
-    };
-    while let Some(error) = next {
-        text = error.to_string();
-        next = error.source();
+    match (std::error::Error::source(status), status.message()) {
+        (Some(cause), _) => innermost(cause),
+        (None, "") => status.code().to_string(),
+        (None, message) => message.to_owned(),
     }
-    text
 }
 
 impl Client {

@@ -36,6 +36,8 @@ pub(super) struct Told {
     read: bool,
     /// Whether nothing can exist that is not known.
     synced: bool,
+    /// Namespaces that the operator cannot read; anything may be in them.
+    unread: BTreeSet<String>,
     /// Number of the newest snapshot.
     version: u64,
     stream: Stream,
@@ -140,7 +142,9 @@ impl Told {
         self.epoch = opened.epoch;
         // A name that is none here has no state that could be taken, either.
         let named: BTreeSet<SourceId> = opened.sources.iter().filter_map(id_of).collect();
-        for id in self.known.only(|id| named.contains(id), now) {
+        self.unread = opened.unread_namespaces.iter().cloned().collect();
+        let there = |id: &SourceId| named.contains(id) || self.unread.contains(id.namespace());
+        for id in self.known.only(there, now) {
             self.sources.insert(id, State::RecentlyRemoved);
         }
         for id in named {
@@ -223,6 +227,7 @@ impl Told {
             version: self.version,
             read: self.read,
             synced: self.synced,
+            unread: self.unread.clone(),
             sources: self.sources.clone(),
         }
     }

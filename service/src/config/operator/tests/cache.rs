@@ -40,7 +40,13 @@ fn applied(sources: &[(&str, State)], refused: &[&str], synced: bool) -> Applied
     let sources = sources.iter().map(|(name, state)| (id(name), state.clone())).collect();
     let refused = refused.iter().map(|name| (id(name), "wrong".to_owned()));
     Applied {
-        snapshot: Arc::new(Snapshot { version: 1, read: synced, synced, sources }),
+        snapshot: Arc::new(Snapshot {
+            version: 1,
+            read: synced,
+            synced,
+            unread: [].into(),
+            sources,
+        }),
         refused: Arc::new(refused.collect()),
     }
 }

@@ -36,7 +36,8 @@ fn told(response: Told) -> WatchResponse {
 }
 
 pub(crate) fn opened(epoch: u64, names: &[&str]) -> WatchResponse {
-    told(Told::Opened(Opened { epoch, sources: names.iter().map(|it| name(it)).collect() }))
+    let sources = names.iter().map(|it| name(it)).collect();
+    told(Told::Opened(Opened { epoch, sources, ..Opened::default() }))
 }
 
 pub(crate) fn loaded(version: u64, source: Source) -> WatchResponse {

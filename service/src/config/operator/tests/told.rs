@@ -129,6 +129,31 @@ fn what_opened_does_not_name_was_removed() {
     assert_eq!(words(&told.snapshot()), ["new 1", "web 2"]);
 }
 
+#[test]
+fn what_was_in_a_namespace_that_cannot_be_read_stays_and_more_may_be_there() {
+    let mut told = Told::default();
+    let all = [loaded(1, message("app", 1)), loaded(2, message("web", 1)), synced(2)];
+    hear(&mut told, [opened(3, &["app", "web"])].into_iter().chain(all));
+    hear(&mut told, [unread(opened(4, &["web"]), &["prod"]), synced(0)]);
+    let snapshot = told.snapshot();
+    assert_eq!(words(&snapshot), ["app 1", "web 1"]);
+    assert_eq!((snapshot.synced, snapshot.unread), (true, ["prod".to_owned()].into()));
+    // Of another namespace that says nothing.
+    hear(&mut told, [unread(opened(5, &["web"]), &["test"]), synced(0)]);
+    assert_eq!(words(&told.snapshot()), ["app removed", "web 1"]);
+    hear(&mut told, [opened(6, &[])]);
+    let snapshot = told.snapshot();
+    assert_eq!(words(&snapshot), ["app removed", "web removed"]);
+    assert_eq!(snapshot.unread, [].into());
+}
+
+fn unread(mut opened: WatchResponse, namespaces: &[&str]) -> WatchResponse {
+    if let Some(Response::Opened(opened)) = &mut opened.response {
+        opened.unread_namespaces = namespaces.iter().map(|it| (*it).to_owned()).collect();
+    }
+    opened
+}
+
 fn opened_state(name: &str) -> WatchResponse {
     loaded(1, message(name, 1))
 }

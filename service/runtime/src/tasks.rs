@@ -1,6 +1,11 @@
-//! The process's long-running tasks: each has a name, is watched, and is stopped in a fixed order.
+//! The long-running tasks of a process: each has a name, is watched, and is stopped in the order of
+//! the process's own stages. What the stages are is for the process to say.
 
-use std::{collections::HashMap, future::Future, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    future::Future,
+    time::Duration,
+};
 
 use anyhow::anyhow;
 use tokio::{
@@ -10,71 +15,62 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
-/// What ends together; in the order in which a process ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stage {
-    /// Takes no more requests and finishes those under way.
-    Edge,
-    /// gRPC: finishes what was submitted and gives open leases back.
-    Services,
-    /// Finishes the plans under way.
-    Planner,
-    /// Finishes the deliveries under way, as far as there is time, and gives back the rest.
-    Delivery,
-    /// Stops following the configuration.
-    Configuration,
-    /// Syncs and closes.
-    Store,
-    /// Says to the last that the process lives and is not ready.
-    Health,
-}
-
-impl Stage {
-    const ALL: [Self; 7] = [
-        Self::Edge,
-        Self::Services,
-        Self::Planner,
-        Self::Delivery,
-        Self::Configuration,
-        Self::Store,
-        Self::Health,
-    ];
-}
-
-/// The running tasks.
-#[derive(Debug, Default)]
-pub(crate) struct Tasks {
+/// The running tasks. `S` names what ends together; stages end in their order.
+#[derive(Debug)]
+pub struct Tasks<S> {
     running: JoinSet<anyhow::Result<()>>,
-    known: HashMap<Id, Task>,
-    stops: [CancellationToken; Stage::ALL.len()],
+    known: HashMap<Id, Task<S>>,
+    stops: BTreeMap<S, CancellationToken>,
 }
 
 #[derive(Debug)]
-struct Task {
+struct Task<S> {
     name: &'static str,
-    stage: Stage,
+    stage: S,
     handle: AbortHandle,
 }
 
-impl Tasks {
+impl<S> Default for Tasks<S> {
+    fn default() -> Self {
+        Self { running: JoinSet::new(), known: HashMap::new(), stops: BTreeMap::new() }
+    }
+}
+
+impl<S: Copy + Ord> Tasks<S> {
     /// Cancelled when the stage is to end; its tasks must watch it.
-    pub(crate) fn stop_of(&self, stage: Stage) -> CancellationToken {
-        self.stops[stage as usize].clone()
+    pub fn stop_of(&mut self, stage: S) -> CancellationToken {
+        self.stops.entry(stage).or_default().clone()
     }
 
-    /// Runs a task.
-    pub(crate) fn spawn(
+    /// Runs a task, which ends when [`Tasks::stop_of`] its stage says so.
+    pub fn spawn(
         &mut self,
-        stage: Stage,
+        stage: S,
         name: &'static str,
         task: impl Future<Output = anyhow::Result<()>> + Send + 'static,
     ) {
+        self.stops.entry(stage).or_default();
         let handle = self.running.spawn(task);
         self.known.insert(handle.id(), Task { name, stage, handle });
     }
 
+    /// Runs a task that has nothing to finish: it is cut off when its stage ends.
+    pub fn spawn_endless(
+        &mut self,
+        stage: S,
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let stop = self.stop_of(stage);
+        self.spawn(stage, name, async move {
+            // Before it is stopped none ends, and that is a failure.
+            stop.run_until_cancelled_owned(task).await;
+            Ok(())
+        });
+    }
+
     /// Waits until a task ends, which none should before it is stopped, and says why it did.
-    pub(crate) async fn failed(&mut self) -> anyhow::Error {
+    pub async fn failed(&mut self) -> anyhow::Error {
         match self.running.join_next_with_id().await {
             Some(ended) => match self.take(ended) {
                 (name, Ok(())) => anyhow!("{name} ended by itself"),
@@ -86,10 +82,10 @@ impl Tasks {
 
     /// Stops one stage after the other and waits for each. A stage may take half of the time that
     /// is left, so that there is always some for the next; what has not ended then is cut off.
-    pub(crate) async fn stop(&mut self, within: Duration) {
+    pub async fn stop(&mut self, within: Duration) {
         let end = Instant::now() + within;
-        for stage in Stage::ALL {
-            self.stops[stage as usize].cancel();
+        while let Some((stage, stop)) = self.stops.pop_first() {
+            stop.cancel();
             let deadline = Instant::now() + end.saturating_duration_since(Instant::now()) / 2;
             while self.known.values().any(|task| task.stage == stage) {
                 let Ok(Some(ended)) = timeout_at(deadline, self.running.join_next_with_id()).await
@@ -106,7 +102,7 @@ impl Tasks {
         self.running.shutdown().await;
     }
 
-    fn cut_off(&mut self, stage: Stage) {
+    fn cut_off(&mut self, stage: S) {
         self.known.retain(|_, task| {
             let late = task.stage == stage;
             if late {
@@ -139,11 +135,13 @@ mod tests {
 
     use anyhow::bail;
 
-    use super::{Stage, Tasks};
+    use super::Tasks;
 
-    #[test]
-    fn stages_are_listed_in_their_order() {
-        assert!(Stage::ALL.iter().enumerate().all(|(index, stage)| *stage as usize == index));
+    #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+    enum Stage {
+        Edge,
+        Planner,
+        Store,
     }
 
     #[tokio::test]
@@ -159,6 +157,7 @@ mod tests {
                 Ok(())
             });
         }
+        tasks.spawn_endless(Stage::Edge, "endless", std::future::pending());
         tasks.stop(Duration::from_mins(1)).await;
         assert_eq!(*order.lock().unwrap(), ["edge", "planner", "store"]);
     }
