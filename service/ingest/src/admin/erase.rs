@@ -47,7 +47,7 @@ impl Erasure {
                 return None;
             }
             match erasure.step().await {
-                Ok(()) => Some((Ok(erasure.told.clone()), Some(erasure))),
+                Ok(()) => Some((Ok(erasure.told), Some(erasure))),
                 Err(status) => Some((Err(status), None)),
             }
         })

@@ -101,7 +101,7 @@ impl Replay {
         unfold(Some(self), |replay| async move {
             let mut replay = replay?;
             match replay.next().await {
-                Ok(true) => Some((Ok(replay.told.clone()), Some(replay))),
+                Ok(true) => Some((Ok(replay.told), Some(replay))),
                 Ok(false) => None,
                 Err(status) => Some((Err(status), None)),
             }
@@ -285,10 +285,10 @@ impl Replay {
         let destination = self.order.destination.clone();
         let planned = blocking(move || {
             let entries = found.iter().filter_map(|found| match found {
-                Found::Event(entry) => Some(entry),
+                Found::Event(entry) => Some(&**entry),
                 Found::Action(_) => None,
             });
-            let plan = |entry: &Box<LogEntry>| {
+            let plan = |entry: &LogEntry| {
                 let mut planned = render(&source, entry.id, &entry.event);
                 let there = |name: &str| destination.as_deref().is_none_or(|it| it == name);
                 planned.actions.retain(|action| there(&action.destination));
