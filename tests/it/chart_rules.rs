@@ -212,7 +212,7 @@ fn destinations_are_reached_by_the_pod_that_delivers() {
         }
         let policy = find(&documents, "NetworkPolicy", &format!("segment-source-{delivers}"));
         let egress = list(&policy["spec"]["egress"]);
-        let [.., public, allowed, asked] = &egress[..] else { panic!("{egress:?}") };
+        let [.., public, allowed, asked] = egress else { panic!("{egress:?}") };
         assert_eq!(public["ports"], json!([{"protocol": "TCP", "port": 443}]));
         // The metadata service and the cluster are no public addresses.
         for block in list(&public["to"]) {
