@@ -8,7 +8,7 @@ use std::{
 use segment_source_core::source::DestinationId;
 use segment_source_proto::queue::v1::{Delivery, PullRequest, PullResponse};
 use segment_source_rpc::{Caller, Permit};
-use segment_source_store::{Millis, Taken};
+use segment_source_store::{HoldLedger, Millis, Taken, system_clock};
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until},
@@ -122,8 +122,15 @@ impl Take {
             None => return Err(problem::queue_gone(&self.queue)),
             Some(state) if state.suspended => Taken::default(),
             Some(_) => {
-                let take = self.service.store.take(&self.queue, max, self.lease);
-                take.await.map_err(|error| problem::store(&error))?
+                let store = &self.service.store;
+                let ledger = store.hold_ledger(&self.queue).await;
+                match held(&ledger.map_err(|error| problem::store(&error))?) {
+                    Some(next_due) => Taken { leases: Vec::new(), next_due },
+                    None => {
+                        let take = store.take(&self.queue, max, self.lease);
+                        take.await.map_err(|error| problem::store(&error))?
+                    }
+                }
             }
         };
         let due = taken.next_due.map_or(LOOK_AGAIN, |due| until(due).min(LOOK_AGAIN));
@@ -153,6 +160,13 @@ impl Take {
             status = self.permit.revoked() => Err(status),
         }
     }
+}
+
+/// Whether the queue is held by hand, and until when if that is known.
+fn held(ledger: &HoldLedger) -> Option<Option<Millis>> {
+    let hold = ledger.hold.as_ref()?;
+    let over = hold.until.is_some_and(|until| until <= system_clock()());
+    (!over).then_some(hold.until)
 }
 
 fn until(due: Millis) -> Duration {

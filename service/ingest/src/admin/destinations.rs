@@ -16,6 +16,7 @@ const LONGEST_REASON: usize = 1_024;
 
 /// All destinations of a source, in the manifest's order.
 pub(super) async fn list(store: &Store, source: &Source) -> Result<Vec<DestinationStatus>, Status> {
+    let now = system_clock()();
     let mut all = Vec::new();
     for destination in &source.destinations {
         let queue =
@@ -27,7 +28,8 @@ pub(super) async fn list(store: &Store, source: &Source) -> Result<Vec<Destinati
             kind: destination.kind.to_owned(),
             waiting_lanes: backlog.lanes,
             oldest: backlog.oldest.map(timestamp),
-            hold: ledger.hold.map(hold_view),
+            // One that is over is put away when somebody delivers.
+            hold: ledger.hold.filter(|it| it.until.is_none_or(|until| until > now)).map(hold_view),
             unresolved: destination.unresolved,
         });
     }
