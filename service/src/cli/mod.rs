@@ -3,11 +3,16 @@
 pub mod actions;
 pub(crate) mod client;
 pub mod demo;
+pub mod destinations;
+pub mod erase_user;
 pub mod events;
 pub(crate) mod local;
+pub(crate) mod moment;
 pub(crate) mod print;
 pub mod rehearse;
+pub mod replay;
 pub mod send;
+pub(crate) mod typed;
 pub mod validate;
 pub(crate) mod view;
 
@@ -36,6 +41,9 @@ pub async fn run(command: Command, output: Output) -> anyhow::Result<ExitCode> {
         Command::Send(args) => send::run(args, output).await,
         Command::Events(command) => events::run(command, output).await,
         Command::Actions(command) => actions::run(command, output).await,
+        Command::Destinations(command) => destinations::run(command, output).await,
+        Command::Replay(args) => replay::run(args, output).await,
+        Command::EraseUser(args) => erase_user::run(args, output).await,
     }
 }
 
