@@ -66,8 +66,8 @@ async fn nothing_of_the_user_is_left_and_nobody_else_is_touched() {
         eventually("one is dead, one waits", || async {
             let event = server.planned_one("web", &format!("track-{user}")).await;
             let states: Vec<State> = event.actions.iter().map(|it| it.state()).collect();
-            (states == [State::Dead, State::Pending]
-                || states == [State::Pending, State::Dead]).then_some(())
+            (states == [State::Dead, State::Pending] || states == [State::Pending, State::Dead])
+                .then_some(())
         })
         .await;
         assert!(in_directory(&server, user).await, "{user}");
@@ -103,7 +103,8 @@ async fn nothing_of_the_user_is_left_and_nobody_else_is_touched() {
     assert!(said.contains("no event of test/web matches"), "{said}");
 
     let again = erase(&server).await;
-    let erased = ["events_erased", "actions_erased", "directory_entries_erased"].map(|it| &again[it]);
+    let erased =
+        ["events_erased", "actions_erased", "directory_entries_erased"].map(|it| &again[it]);
     assert_eq!(erased, [0, 0, 0], "{again}");
     let words = ["erase-user", "--source", "test/web", "--user", "bob"];
     let said = command(&server, &words).await.exits(0).out;
@@ -120,4 +121,7 @@ async fn a_user_that_was_never_seen_is_reported_as_nothing() {
     let words = ["erase-user", "--source", "test/web", "--user", ""];
     let said = command(&server, &words).await.exits(1).err;
     assert!(said.contains("name the user"), "{said}");
+    let words = ["erase-user", "--source", "test/wbe", "--user", "ada"];
+    let said = command(&server, &words).await.exits(1).err;
+    assert!(said.contains("test/wbe"), "{said}");
 }

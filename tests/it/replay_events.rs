@@ -78,7 +78,8 @@ async fn a_replay_is_a_new_run_and_one_name_runs_nothing_twice() {
     assert_eq!(report(&server, &first).await, (4, 4, 0));
     assert_eq!(keys(&crm.until(8).await).values().map(BTreeSet::len).max(), Some(2), "new keys");
     assert_eq!(report(&server, &first).await, (4, 0, 4), "all of them ran under this name");
-    let runs: Vec<u32> = all(&server, &ids[3..], State::Delivered).await.iter().map(|it| it.run).collect();
+    let runs: Vec<u32> =
+        all(&server, &ids[3..], State::Delivered).await.iter().map(|it| it.run).collect();
     assert_eq!(runs, [0, 0, 1]);
 
     assert_eq!(report(&server, &["--user", "bob"]).await, (2, 2, 0), "another name");
@@ -116,7 +117,8 @@ async fn a_replay_that_breaks_off_is_continued_and_every_event_runs_once() {
     const COUNT: usize = 40;
     let (site, mut server, [crm, mail], ids) = with_delivered(COUNT).await;
     let grpc = server.grpc.to_string();
-    let flags = ["replay", "--source", "test/web", "--rate", "10", "--id", "night", "--server", &grpc];
+    let flags =
+        ["replay", "--source", "test/web", "--rate", "10", "--id", "night", "--server", &grpc];
 
     // The client goes away.
     let mut client = tokio::process::Command::new(binary());

@@ -108,7 +108,8 @@ async fn what_is_beyond_the_size_goes_oldest_first_when_nothing_of_it_is_owed() 
         event["context"] = json!({"page": "x".repeat(300_000)});
         event.to_string()
     };
-    for (id, event) in [("owed", "Asked"), ("1", "Signed Up"), ("2", "Signed Up"), ("3", "Signed Up")]
+    for (id, event) in
+        [("owed", "Asked"), ("1", "Signed Up"), ("2", "Signed Up"), ("3", "Signed Up")]
     {
         assert_eq!(server.post("web", large(id, event)).await.counts(), (1, 0));
     }
