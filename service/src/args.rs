@@ -11,7 +11,7 @@ use segment_source_runtime::{
     telemetry::{ANY_COMMAND, Log},
 };
 
-use crate::cli::{actions, demo, events, rehearse, send, validate};
+use crate::cli::{actions, demo, directory, events, rehearse, send, validate};
 
 /// Open, self-hosted Segment source: verified webhooks become durable actions.
 #[derive(Debug, Parser)]
@@ -64,6 +64,9 @@ pub enum Command {
     /// Reads actions from a queue destination of a running server.
     #[command(subcommand)]
     Actions(actions::Command),
+    /// Reads users, objects, tenants, subscriptions and audiences from a running server.
+    #[command(subcommand)]
+    Directory(directory::Command),
 }
 
 impl Command {

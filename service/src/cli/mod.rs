@@ -3,6 +3,7 @@
 pub mod actions;
 pub(crate) mod client;
 pub mod demo;
+pub mod directory;
 pub mod events;
 pub(crate) mod local;
 pub(crate) mod print;
@@ -36,6 +37,7 @@ pub async fn run(command: Command, output: Output) -> anyhow::Result<ExitCode> {
         Command::Send(args) => send::run(args, output).await,
         Command::Events(command) => events::run(command, output).await,
         Command::Actions(command) => actions::run(command, output).await,
+        Command::Directory(command) => directory::run(command, output).await,
     }
 }
 

@@ -20,7 +20,7 @@ pub(crate) fn time(wire: Option<&WireTimestamp>) -> String {
 }
 
 /// The part of a name after the enum's prefix, in lower case.
-fn value_name(name: &str, prefix: &str) -> String {
+pub(crate) fn value_name(name: &str, prefix: &str) -> String {
     name.strip_prefix(prefix).unwrap_or(name).to_lowercase()
 }
 
