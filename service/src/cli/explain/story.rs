@@ -99,7 +99,9 @@ fn mappings(event: &EventDetail, facts: &Facts) -> Option<String> {
     if rows.is_empty() {
         rows.push(vec!["  the source had none for it".to_owned(), String::new()]);
     }
-    Some(format!("MAPPINGS of generation {generation}\n{}", print::table(&[], rows)))
+    // A folder of manifests counts no generations.
+    let of = if generation == 0 { String::new() } else { format!(" of generation {generation}") };
+    Some(format!("MAPPINGS{of}\n{}", print::table(&[], rows)))
 }
 
 fn action(action: &ActionView, facts: &Facts) -> String {
