@@ -19,6 +19,7 @@ mod cli_docs;
 mod cli_explain;
 mod cli_tools;
 mod cli_validate;
+mod cluster_delivery;
 mod cluster_docs;
 mod cluster_failures;
 mod cluster_harness;
