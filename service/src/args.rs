@@ -12,7 +12,8 @@ use segment_source_runtime::{
 };
 
 use crate::cli::{
-    actions, demo, destinations, erase_user, events, rehearse, replay, send, validate,
+    actions, demo, destinations, directory, erase_user, events, explain, rehearse, replay, send,
+    validate,
 };
 
 /// Open, self-hosted Segment source: verified webhooks become durable actions.
@@ -63,6 +64,9 @@ pub enum Command {
     /// Reads the event log of a running server.
     #[command(subcommand)]
     Events(events::Command),
+    /// Tells the whole story of one event: verification, repeats, mappings, actions with their attempts
+    /// and answers, and what to do next.
+    Explain(explain::Args),
     /// Reads actions from a queue destination of a running server.
     #[command(subcommand)]
     Actions(actions::Command),
@@ -73,6 +77,9 @@ pub enum Command {
     Replay(replay::Args),
     /// Removes a user's data from log, dead letters, queues and directory of a source, for good.
     EraseUser(erase_user::Args),
+    /// Reads users, objects, tenants, subscriptions and audiences from a running server.
+    #[command(subcommand)]
+    Directory(directory::Command),
 }
 
 impl Command {

@@ -4,9 +4,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use segment_source_core::source::{DestinationId, SourceId};
-use segment_source_store::{
-    HoldLedger, Millis, Reason, Retain, StoreError, embedded::Store, system_clock,
-};
+use segment_source_store::{HoldLedger, Millis, Reason, Retain, StoreError, embedded::Store};
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until},
@@ -71,7 +69,7 @@ impl Retention {
             if !all && before.is_some_and(|before| before.kept == source.retention) {
                 continue;
             }
-            let now = system_clock()();
+            let now = self.store.now();
             let suspended = match source.delivery_suspended {
                 true => Some(now),
                 false => before.and_then(|before| before.suspended),

@@ -7,7 +7,7 @@ use futures_util::stream::unfold;
 use segment_source_core::{event::EventId, source::SourceId};
 use segment_source_proto::admin::v1::EraseUserResponse;
 use segment_source_rpc::{Permit, problem};
-use segment_source_store::{directory::erase_user, embedded::Store, system_clock};
+use segment_source_store::{directory::erase_user, embedded::Store};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
@@ -88,7 +88,7 @@ impl Erasure {
                 return Err(status::no_such_source(&self.source));
             }
         }
-        let now = system_clock()();
+        let now = self.store.now();
         let erased = erase_user(&self.store, &self.source, &self.user_id, now).await;
         let erased = erased.map_err(|error| status::store(&error))?;
         self.told.directory_entries_erased = erased;

@@ -7,7 +7,7 @@ mod words;
 use std::process::ExitCode;
 
 use anyhow::{Context, anyhow};
-use clap::Args as ClapArgs;
+use clap::{Args as ClapArgs, builder::NonEmptyStringValueParser};
 use jiff::Timestamp;
 use segment_source_core::source::SourceId;
 use segment_source_proto::admin::v1::{
@@ -41,13 +41,13 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     expect: Option<u64>,
     /// Only events of this type, such as `track/User Signed Up`.
-    #[arg(long = "type", value_name = "EVENT_TYPE")]
+    #[arg(long = "type", value_name = "EVENT_TYPE", value_parser = NonEmptyStringValueParser::new())]
     event_type: Option<String>,
     /// Only events with this idempotency key; for Segment the messageId.
-    #[arg(long)]
+    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     key: Option<String>,
     /// Only events of this user: userId or anonymousId.
-    #[arg(long)]
+    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     user: Option<String>,
     /// Only events accepted at or after: a time, or how long ago (`90m`, `2d`).
     #[arg(long, value_name = "TIME", value_parser = parse_moment)]
@@ -56,10 +56,15 @@ pub struct Args {
     #[arg(long, value_name = "TIME", value_parser = parse_moment)]
     until: Option<Timestamp>,
     /// Only actions for this destination.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     destination: Option<String>,
     /// Only actions that failed or died for this reason, such as `max_age` or `rejected`.
-    #[arg(long, value_name = "CODE", requires = "dead")]
+    #[arg(
+        long,
+        value_name = "CODE",
+        requires = "dead",
+        value_parser = NonEmptyStringValueParser::new()
+    )]
     reason: Option<String>,
     /// At most so many a second.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
