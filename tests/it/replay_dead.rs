@@ -7,7 +7,7 @@ use segment_source_proto::admin::v1::action::State;
 use segment_source_tests::{
     server::Server,
     sign::track,
-    sink::{Answer, Sink},
+    sink::{Answer, Asked, Sink},
     site::Site,
 };
 use serde_json::{Value, json};
@@ -33,7 +33,11 @@ async fn with_dead(count: usize, users: &[&str]) -> (Site, Server, Sink, Vec<Str
 #[tokio::test]
 async fn dead_letters_are_counted_first_and_run_again_as_they_were() {
     let (_site, server, sink, ids) = with_dead(3, &["ada", "bob"]).await;
-    let before = sink.asked();
+    let by_number = |mut asked: Vec<Asked>| {
+        asked.sort_by_key(|it| number(it).as_u64());
+        asked
+    };
+    let before = by_number(sink.asked());
     sink.answer(|_| Answer::status(200));
     for (flags, expected) in [
         (&[][..], 3),
@@ -70,8 +74,7 @@ async fn dead_letters_are_counted_first_and_run_again_as_they_were() {
     for action in all(&server, &ids, State::Delivered).await {
         assert_eq!(action.run, 0, "it is the same action");
     }
-    let mut asked = sink.asked().split_off(3);
-    asked.sort_by_key(|it| number(it).as_u64());
+    let asked = by_number(sink.asked().split_off(3));
     for (again, first) in asked.iter().zip(&before) {
         assert_eq!(again.body, first.body);
         assert_eq!(again.header("idempotency-key"), first.header("idempotency-key"));

@@ -90,6 +90,8 @@ async fn a_replay_is_a_new_run_and_one_name_runs_nothing_twice() {
 
     let bad = replay(&server, &["--id", "a b"]).await.exits(1);
     assert!(bad.err.contains("name the replay with 1 to 64 letters"), "{}", bad.err);
+    // As a script makes it of a key that is missing.
+    replay(&server, &["--key", ""]).await.exits(2);
     let mixed = replay(&server, &["--reason", "rejected"]).await.exits(2);
     assert!(mixed.err.contains("--dead"), "{}", mixed.err);
 }

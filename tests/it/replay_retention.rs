@@ -123,6 +123,17 @@ async fn what_is_beyond_the_size_goes_oldest_first_when_nothing_of_it_is_owed() 
     assert_eq!(server.drain("web", 1).await.len(), 1);
 }
 
+/// Waits until all destinations are shown as suspended.
+async fn noted(server: &Server) {
+    let words = ["destinations", "list", "--source", "test/web", "--output", "json"];
+    eventually("the suspension is shown", || async {
+        let listed = command(server, &words).await.exits(0).json_lines();
+        let held = |it: &Value| it["state"] == "held" && it["reason"] == "suspend: Delivery";
+        (listed.iter().all(held) && !listed.is_empty()).then_some(())
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_suspended_source_keeps_what_it_owes_and_goes_on_with_it() {
     let sink = Sink::start().await;
@@ -142,16 +153,21 @@ async fn a_suspended_source_keeps_what_it_owes_and_goes_on_with_it() {
     site.write("web.yaml", &[source("web", suspended())]);
     let mut server = start_ago(&site, DAY * 8).await;
     send(&server, "waits", "ada", 1).await;
+    noted(&server).await;
     server.kill();
 
-    let server = start_ago(&site, Duration::ZERO).await;
+    let mut server = start_ago(&site, Duration::ZERO).await;
     // That one is gone shows that the others were looked at.
     left(&server, "web", &["waits", "owed"]).await;
     assert!(server.pull("web", 10, Duration::ZERO).await.is_empty(), "nothing is given out");
     assert_eq!(sink.asked().len(), 1, "nothing is attempted");
     let waits = server.events("web").await.remove(0);
     assert_eq!(waits.outcome(), Outcome::Waiting);
+    noted(&server).await;
+    server.kill();
+    // Also when it goes on while nobody looks.
     site.write("web.yaml", &[source("web", kept())]);
+    let server = start_ago(&site, Duration::ZERO).await;
     assert_eq!(server.drain("web", 1).await.len(), 1, "nothing expired meanwhile");
     assert_eq!(sink.until(2).await.len(), 2);
     until(&server, "web", "waits", Outcome::Delivered).await;

@@ -1,5 +1,6 @@
 //! Lets go of what need not be kept: old entries of the logs, and actions that no consumer came for.
-//! What may go, and that nothing owed goes, is the store's to decide.
+//! What may go, and that nothing owed goes, is the store's to decide; that time stands still while
+//! delivery is suspended is [`crate::suspension`]'s.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -11,7 +12,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{Source, Sources, source::Retention as Kept};
+use crate::{Source, Sources, source::Retention as Kept, suspension};
 
 /// Between two looks at all sources.
 const PAUSE: Duration = Duration::from_mins(1);
@@ -19,7 +20,8 @@ const PAUSE: Duration = Duration::from_mins(1);
 /// Actions wait so long in a queue without being done, in milliseconds: 7 days.
 const QUEUE: Millis = 7 * 24 * 60 * 60 * 1000;
 
-/// Looks at every source again and again, and at once at one that is new or kept differently.
+/// Looks at every source again and again, and at once at one that is new, kept differently, or
+/// suspended.
 pub struct Retention {
     store: Store,
     sources: watch::Receiver<Arc<Sources>>,
@@ -27,11 +29,10 @@ pub struct Retention {
 }
 
 /// A source at the last look.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Seen {
     kept: Kept,
-    /// When its delivery was suspended last, as far as this process knows.
-    suspended: Option<Millis>,
+    suspended: bool,
 }
 
 impl Retention {
@@ -65,31 +66,30 @@ impl Retention {
     async fn look_at(&mut self, sources: &Sources, all: bool) {
         self.seen.retain(|id, _| sources.sources.contains_key(id));
         for source in sources.sources.values() {
-            let before = self.seen.get(source.id()).copied();
-            if !all && before.is_some_and(|before| before.kept == source.retention) {
+            let seen = Seen { kept: source.retention, suspended: source.delivery_suspended };
+            let before = self.seen.insert(source.id().clone(), seen);
+            if !all && before == Some(seen) {
                 continue;
             }
-            let now = self.store.now();
-            let suspended = match source.delivery_suspended {
-                true => Some(now),
-                false => before.and_then(|before| before.suspended),
-            };
-            let seen = Seen { kept: source.retention, suspended };
-            self.seen.insert(source.id().clone(), seen);
-            if let Err(error) = self.look(source, seen, now).await {
+            let resumed = !seen.suspended && before.is_none_or(|before| before.suspended);
+            if let Err(error) = self.look(source, resumed).await {
+                // As if it had not been seen.
+                self.seen.remove(source.id());
                 let source = source.id();
                 tracing::warn!(%source, %error, "the log could not be cleared, trying later");
             }
         }
     }
 
-    async fn look(&self, source: &Source, seen: Seen, now: Millis) -> Result<(), StoreError> {
-        // Consumers were kept away; they have as long again.
-        if seen.suspended.is_none_or(|suspended| suspended.saturating_add(QUEUE) <= now) {
-            for destination in source.destinations.iter().filter(|it| it.kind == "queue") {
-                let name = destination.name.as_str().into();
-                self.expire(DestinationId { source: source.id().clone(), name }, now).await?;
-            }
+    async fn look(&self, source: &Source, resumed: bool) -> Result<(), StoreError> {
+        if source.delivery_suspended {
+            suspension::goes_on(&self.store, source).await?;
+        } else if resumed {
+            suspension::is_over(&self.store, source).await?;
+        }
+        let now = self.store.now();
+        for queue in source.queues().filter(|(kind, _)| *kind == "queue").map(|(_, queue)| queue) {
+            self.expire(queue, now).await?;
         }
         let Kept { age, bytes } = source.retention;
         let age = Millis::try_from(age.as_millis()).unwrap_or(Millis::MAX);

@@ -69,6 +69,9 @@ fn of_action(action: &ActionView, event: &EventDetail, facts: &Facts) -> String 
              {source} {only}",
             action.mapping
         ),
+        _ if facts.source.as_ref().is_some_and(|it| it.delivery_suspended) => {
+            format!("  It goes on once `suspend: Delivery` is taken out of {source}")
+        }
         _ => pending(action, source, destination),
     }
 }
