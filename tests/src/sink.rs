@@ -56,6 +56,15 @@ impl Asked {
 pub enum Answer {
     /// This status, with more header lines (each ending in CR LF).
     Status(u16, String),
+    /// The same, with a body.
+    Reply {
+        /// The status code.
+        status: u16,
+        /// More header lines, each ending in CR LF.
+        headers: String,
+        /// What follows them.
+        body: String,
+    },
     /// 200 after a while.
     Slow(Duration),
     /// Closes the connection without a word.
@@ -216,11 +225,12 @@ async fn requests(
             state.asked.push(asked.clone());
             state.script.clone()
         })(&asked);
-        let (status, more) = match answer {
-            Answer::Status(status, more) => (status, more),
+        let (status, more, body) = match answer {
+            Answer::Status(status, more) => (status, more, String::new()),
+            Answer::Reply { status, headers, body } => (status, headers, body),
             Answer::Slow(time) => {
                 sleep(time).await;
-                (200, String::new())
+                (200, String::new(), String::new())
             }
             Answer::Close => return Ok(()),
             Answer::Garbage => {
@@ -238,7 +248,9 @@ async fn requests(
             }
             Answer::Never => std::future::pending().await,
         };
-        let reply = format!("HTTP/1.1 {status} Said\r\n{more}content-length: 0\r\n\r\n");
+        let length = body.len();
+        let reply =
+            format!("HTTP/1.1 {status} Said\r\n{more}content-length: {length}\r\n\r\n{body}");
         stream.write_all(reply.as_bytes()).await?;
         stream.flush().await?;
     }
