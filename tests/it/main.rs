@@ -39,6 +39,7 @@ mod edge_status;
 mod edge_unavailable;
 mod image_build;
 mod knock_contract;
+mod knock_flow;
 mod kube_chart;
 mod kube_crd_admission;
 mod kube_crd_described;

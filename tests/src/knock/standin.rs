@@ -175,7 +175,8 @@ impl State {
     fn judge(&mut self, asked: &Asked) -> Result<Taken, String> {
         let mut headers = HeaderMap::new();
         for (name, value) in &asked.headers {
-            let name = HeaderName::from_bytes(name.as_bytes()).map_err(|error| error.to_string())?;
+            let name =
+                HeaderName::from_bytes(name.as_bytes()).map_err(|error| error.to_string())?;
             let value = HeaderValue::from_str(value).map_err(|error| error.to_string())?;
             headers.insert(name, value);
         }
