@@ -11,6 +11,7 @@ use std::{
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpSocket, TcpStream},
+    sync::Notify,
     task::JoinHandle,
     time::{Instant, sleep},
 };
@@ -75,6 +76,8 @@ pub enum Answer {
     Endless,
     /// Nothing, for as long as the connection lasts.
     Never,
+    /// The other answer, once it is notified.
+    Once(Arc<Notify>, Box<Answer>),
 }
 
 impl Answer {
@@ -221,10 +224,14 @@ async fn requests(
 ) -> std::io::Result<()> {
     let mut stream = BufReader::new(stream);
     while let Some(asked) = read(&mut stream).await? {
-        let answer = with(state, |state| {
+        let mut answer = with(state, |state| {
             state.asked.push(asked.clone());
             state.script.clone()
         })(&asked);
+        while let Answer::Once(notify, then) = answer {
+            notify.notified().await;
+            answer = *then;
+        }
         let (status, more, body) = match answer {
             Answer::Status(status, more) => (status, more, String::new()),
             Answer::Reply { status, headers, body } => (status, headers, body),
@@ -246,7 +253,7 @@ async fn requests(
                     stream.flush().await?;
                 }
             }
-            Answer::Never => std::future::pending().await,
+            Answer::Never | Answer::Once(..) => std::future::pending().await,
         };
         let length = body.len();
         let reply =

@@ -36,10 +36,10 @@ const ACTIONS: [(&str, &[&str]); 12] = [
 pub struct Scene {
     /// The stand-in.
     pub knock: Knock,
-    /// The program's folder.
-    pub site: Site,
     /// The program.
     pub server: Server,
+    /// The program's folder.
+    pub site: Site,
 }
 
 /// The spec of a source whose actions go to `knock`.
@@ -89,7 +89,7 @@ impl Scene {
         let knock = Knock::start().await;
         let site = Site::with_web(spec(&knock, mappings));
         let server = launch(&site, flags).start().await;
-        let scene = Self { knock, site, server };
+        let scene = Self { knock, server, site };
         scene.give_key(KEY);
         scene
     }
