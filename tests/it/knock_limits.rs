@@ -19,6 +19,9 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Timers of the engine are not more exact than that.
 const EARLY: Duration = Duration::from_millis(10);
 
+/// Another key.
+const OTHER: &str = "not-a-real-key-either";
+
 fn triggers(asked: &[Asked]) -> Vec<&Asked> {
     asked.iter().filter(|it| it.target.ends_with("/trigger")).collect()
 }
@@ -90,7 +93,7 @@ async fn a_key_that_is_refused_holds_its_destination_until_another_one_is_there(
     let scene = Scene::twelve().await;
     let before = scene.identify("user-0").await;
     scene.until(&before, State::Delivered).await;
-    scene.knock.take_key("not-a-real-key-either");
+    scene.knock.take_keys(&[OTHER]);
     let first = scene.trigger("user-1").await;
     let held = || async { scene.destination().await.hold };
     let hold = eventually("the destination is held", held).await;
@@ -108,7 +111,7 @@ async fn a_key_that_is_refused_holds_its_destination_until_another_one_is_there(
     scene.until(&second, State::Pending).await;
     let asked = scene.knock.asked().len();
     assert_eq!(asked, 2, "a destination that is held was asked");
-    scene.give_key("not-a-real-key-either");
+    scene.give_key(OTHER);
     for id in [first, second] {
         let action = scene.until(&id, State::Delivered).await;
         assert_eq!(action.attempts, 1, "a refusal counts as an attempt");
@@ -117,7 +120,7 @@ async fn a_key_that_is_refused_holds_its_destination_until_another_one_is_there(
     eventually("the hold has ended", released).await;
     assert_eq!(scene.knock.asked().len(), asked + 2);
     let log = scene.server.log();
-    assert!(!log.contains(KEY) && !log.contains("not-a-real-key-either"), "a key is in the log");
+    assert!(!log.contains(KEY) && !log.contains(OTHER), "a key is in the log");
 }
 
 #[tokio::test]
@@ -139,28 +142,28 @@ async fn time_in_which_the_key_is_refused_does_not_count() {
     let asked = scene.knock.asked();
     assert_eq!(asked.len(), 3);
     assert!(asked[2].at - asked[0].at >= SECOND * 60, "{:?}", asked[2].at - asked[0].at);
-    scene.knock.take_key("not-a-real-key-either");
-    scene.give_key("not-a-real-key-either");
+    scene.knock.take_keys(&[OTHER]);
+    scene.give_key(OTHER);
     scene.until(&id, State::Delivered).await;
 }
 
 #[tokio::test]
 async fn the_refusal_of_a_key_that_was_replaced_meanwhile_holds_nothing() {
     let scene = Scene::twelve().await;
+    scene.knock.take_keys(&[KEY, OTHER]);
     let told = Arc::new(Notify::new());
     let refusal = Box::new(Answer::status(401));
     scene.knock.next([Fate::Fault(Answer::Once(Arc::clone(&told), refusal))]);
     let first = scene.trigger("user-1").await;
     scene.knock.until(1).await;
-    scene.knock.take_key("not-a-real-key-either");
-    scene.give_key("not-a-real-key-either");
-    // Whoever comes with the other key shows that the program has it.
-    let taken = || async {
+    scene.give_key(OTHER);
+    let in_use = || async {
         let id = scene.identify("user-2").await;
-        let action = scene.once(&id, SECOND * 30, |it| it.state() == State::Delivered).await;
-        Some(action)
+        scene.until(&id, State::Delivered).await;
+        let asked = scene.knock.asked().pop()?;
+        (asked.header("authorization") == format!("Bearer {OTHER}")).then_some(())
     };
-    eventually("the other key is in use", taken).await;
+    eventually("the other key is in use", in_use).await;
     told.notify_one();
     scene.until(&first, State::Delivered).await;
     assert!(scene.destination().await.hold.is_none());

@@ -60,7 +60,7 @@ pub struct Knock {
 
 struct State {
     contract: Contract,
-    key: String,
+    api_keys: Vec<String>,
     script: Script,
     taken: Vec<Taken>,
     /// By Idempotency-Key: what was asked under it, and the answer once it was taken.
@@ -73,7 +73,7 @@ impl Knock {
     pub async fn start() -> Self {
         let state = Arc::new(Mutex::new(State {
             contract: Contract::read(),
-            key: KEY.to_owned(),
+            api_keys: vec![KEY.to_owned()],
             script: Arc::new(|_, _| Fate::Usual),
             taken: Vec::new(),
             keys: HashMap::new(),
@@ -104,9 +104,9 @@ impl Knock {
         });
     }
 
-    /// From now on only this API key is right.
-    pub fn take_key(&self, key: &str) {
-        key.clone_into(&mut lock(&self.state).key);
+    /// From now on these API keys are right, and no other ones.
+    pub fn take_keys(&self, keys: &[&str]) {
+        lock(&self.state).api_keys = keys.iter().map(|&key| key.to_owned()).collect();
     }
 
     /// What it has taken so far, in order.
@@ -156,7 +156,8 @@ impl State {
                 return answer;
             }
         };
-        if asked.header("authorization") != format!("Bearer {}", self.key) {
+        let bearer = asked.header("authorization").strip_prefix("Bearer ").unwrap_or_default();
+        if !self.api_keys.iter().any(|key| key == bearer) {
             return error(401, "authentication_required", "this API key is not known", "");
         }
         let (script, replayed) = (Arc::clone(&self.script), self.replayed(&taken));
