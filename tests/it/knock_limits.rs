@@ -3,10 +3,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use segment_source_proto::admin::v1::action::State;
+use segment_source_proto::admin::v1::{ReleaseRequest, action::State};
 use segment_source_tests::{
     knock::{Fate, KEY, Scene, spec, twelve},
-    manifest::source,
+    manifest::{NAMESPACE, source},
     sign::{fresh_id, track},
     sink::{Answer, Asked},
     wait::eventually,
@@ -107,6 +107,8 @@ async fn a_key_that_is_refused_holds_its_destination_until_another_one_is_there(
         line.contains("test/web:knock") && line.contains("another one into its Secret"),
         "{line}"
     );
+    let metrics = scene.server.get("/metrics").await.expect("metrics").text();
+    assert!(metrics.contains("segment_source_delivery_held{kind=\"knock\"} 1\n"), "{metrics}");
     let second = scene.identify("user-2").await;
     scene.until(&second, State::Pending).await;
     let asked = scene.knock.asked().len();
@@ -121,6 +123,22 @@ async fn a_key_that_is_refused_holds_its_destination_until_another_one_is_there(
     assert_eq!(scene.knock.asked().len(), asked + 2);
     let log = scene.server.log();
     assert!(!log.contains(KEY) && !log.contains(OTHER), "a key is in the log");
+}
+
+#[tokio::test]
+async fn a_destination_that_is_released_asks_with_the_same_key_at_once() {
+    let scene = Scene::twelve().await;
+    scene.knock.fate(|_, _| Fate::error(403, "permission_denied"));
+    let id = scene.trigger("user-1").await;
+    let held = || async { scene.destination().await.hold };
+    eventually("the destination is held", held).await;
+    scene.knock.next([]);
+    let (namespace, destination) = (NAMESPACE.to_owned(), "knock".to_owned());
+    let release = ReleaseRequest { namespace, name: "web".to_owned(), destination };
+    let released = scene.server.admin().await.release(release).await.expect("it is released");
+    assert!(released.into_inner().held);
+    scene.until(&id, State::Delivered).await;
+    assert_eq!(scene.knock.asked().len(), 2);
 }
 
 #[tokio::test]

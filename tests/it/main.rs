@@ -1,6 +1,6 @@
 //! All tests of the whole program. Rings by prefix, quick to slow: tidy, chart, cli, config, edge,
-//! accept, access, queue, directory, deliver, crash, image, kube, cluster; `tests/run` runs them in that order and refuses a
-//! test that is in none.
+//! accept, access, queue, directory, deliver, knock, crash, image, kube, cluster; `tests/run` runs
+//! them in that order and refuses a test that is in none.
 
 mod accept_captures;
 mod accept_once;
