@@ -11,7 +11,7 @@ use segment_source_runtime::{
     telemetry::{ANY_COMMAND, Log},
 };
 
-use crate::cli::{actions, demo, events, rehearse, send, validate};
+use crate::cli::{actions, demo, directory, events, explain, rehearse, send, validate};
 
 /// Open, self-hosted Segment source: verified webhooks become durable actions.
 #[derive(Debug, Parser)]
@@ -61,9 +61,15 @@ pub enum Command {
     /// Reads the event log of a running server.
     #[command(subcommand)]
     Events(events::Command),
+    /// Tells the whole story of one event: verification, repeats, mappings, actions with their attempts
+    /// and answers, and what to do next.
+    Explain(explain::Args),
     /// Reads actions from a queue destination of a running server.
     #[command(subcommand)]
     Actions(actions::Command),
+    /// Reads users, objects, tenants, subscriptions and audiences from a running server.
+    #[command(subcommand)]
+    Directory(directory::Command),
 }
 
 impl Command {

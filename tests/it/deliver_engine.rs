@@ -141,7 +141,7 @@ async fn nothing_is_delivered_while_delivery_is_suspended_or_the_secret_is_missi
         }
     })
     .await;
-    let request = ListDestinationsRequest { namespace: "prod".into(), name: "web".into() };
+    let request = ListDestinationsRequest { namespace: "test".into(), name: "web".into() };
     let listed = admin.list_destinations(request).await.expect("destinations").into_inner();
     assert!(listed.destinations.iter().all(|it| !it.unresolved), "the secret is known: {listed:?}");
     let second = send(&server, "user-1").await;

@@ -126,6 +126,18 @@ impl Sink {
         script: impl Fn(&Asked) -> Answer + Send + Sync + 'static,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        Self::on(listener, tls, script)
+    }
+
+    /// One that listens there already.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn on(
+        listener: TcpListener,
+        tls: Option<TlsAcceptor>,
+        script: impl Fn(&Asked) -> Answer + Send + Sync + 'static,
+    ) -> Self {
         let address = listener.local_addr().expect("an address");
         let state = State { script: Arc::new(script), asked: Vec::new(), connections: 0 };
         let mut sink = Self { address, state: Arc::new(Mutex::new(state)), tls, serving: None };

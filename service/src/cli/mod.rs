@@ -3,7 +3,9 @@
 pub mod actions;
 pub(crate) mod client;
 pub mod demo;
+pub mod directory;
 pub mod events;
+pub mod explain;
 pub(crate) mod local;
 pub(crate) mod print;
 pub mod rehearse;
@@ -35,7 +37,9 @@ pub async fn run(command: Command, output: Output) -> anyhow::Result<ExitCode> {
         Command::Rehearse(args) => rehearse::run(args, output).await,
         Command::Send(args) => send::run(args, output).await,
         Command::Events(command) => events::run(command, output).await,
+        Command::Explain(args) => explain::run(args, output).await,
         Command::Actions(command) => actions::run(command, output).await,
+        Command::Directory(command) => directory::run(command, output).await,
     }
 }
 

@@ -50,8 +50,9 @@ fn commands_of(program: &str, folder: &Folder, endpoints: Endpoints, track: &str
     let steps = [
         (
             "Take the actions, as a service of yours would",
-            format!("{program} actions pull --ack{server}"),
+            format!("{program} actions pull --expand --ack{server}"),
         ),
+        ("Read the profiles", format!("{program} directory list users{server}")),
         (
             "Send an event of your own",
             format!(
@@ -100,10 +101,10 @@ mod tests {
             commands_of("segment-source", &folder, Endpoints { http, grpc, admin }, "ID")
         };
         let default = commands([8080, 9090, 9091]);
-        assert!(default.contains("  segment-source actions pull --ack\n"), "{default}");
+        assert!(default.contains("  segment-source actions pull --expand --ack\n"), "{default}");
         assert!(!default.contains("--url"), "{default}");
         let other = commands([1, 2, 3]);
-        assert!(other.contains("actions pull --ack --server 127.0.0.1:2\n"), "{other}");
+        assert!(other.contains("actions pull --expand --ack --server 127.0.0.1:2\n"), "{other}");
         assert!(other.contains("--url http://127.0.0.1:1 "), "{other}");
         assert!(other.contains("http://127.0.0.1:3/metrics"), "{other}");
     }
