@@ -1,6 +1,6 @@
 //! All tests of the whole program. Rings by prefix, quick to slow: tidy, chart, cli, config, edge,
-//! accept, access, queue, directory, deliver, crash, image, kube, cluster; `tests/run` runs them in that order and refuses a
-//! test that is in none.
+//! accept, access, queue, directory, deliver, knock, crash, image, kube, cluster; `tests/run` runs
+//! them in that order and refuses a test that is in none.
 
 mod accept_captures;
 mod accept_once;
@@ -41,6 +41,10 @@ mod edge_status;
 mod edge_unavailable;
 mod image_build;
 mod knock_contract;
+mod knock_faults;
+mod knock_flow;
+mod knock_input;
+mod knock_limits;
 mod kube_chart;
 mod kube_crd_admission;
 mod kube_crd_described;
