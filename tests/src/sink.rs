@@ -11,6 +11,7 @@ use std::{
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpSocket, TcpStream},
+    sync::Notify,
     task::JoinHandle,
     time::{Instant, sleep},
 };
@@ -56,6 +57,15 @@ impl Asked {
 pub enum Answer {
     /// This status, with more header lines (each ending in CR LF).
     Status(u16, String),
+    /// The same, with a body.
+    Reply {
+        /// The status code.
+        status: u16,
+        /// More header lines, each ending in CR LF.
+        headers: String,
+        /// What follows them.
+        body: String,
+    },
     /// 200 after a while.
     Slow(Duration),
     /// Closes the connection without a word.
@@ -66,6 +76,8 @@ pub enum Answer {
     Endless,
     /// Nothing, for as long as the connection lasts.
     Never,
+    /// The other answer, once it is notified.
+    Once(Arc<Notify>, Box<Answer>),
 }
 
 impl Answer {
@@ -224,15 +236,20 @@ async fn requests(
 ) -> std::io::Result<()> {
     let mut stream = BufReader::new(stream);
     while let Some(asked) = read(&mut stream).await? {
-        let answer = with(state, |state| {
+        let mut answer = with(state, |state| {
             state.asked.push(asked.clone());
             state.script.clone()
         })(&asked);
-        let (status, more) = match answer {
-            Answer::Status(status, more) => (status, more),
+        while let Answer::Once(notify, then) = answer {
+            notify.notified().await;
+            answer = *then;
+        }
+        let (status, more, body) = match answer {
+            Answer::Status(status, more) => (status, more, String::new()),
+            Answer::Reply { status, headers, body } => (status, headers, body),
             Answer::Slow(time) => {
                 sleep(time).await;
-                (200, String::new())
+                (200, String::new(), String::new())
             }
             Answer::Close => return Ok(()),
             Answer::Garbage => {
@@ -248,9 +265,11 @@ async fn requests(
                     stream.flush().await?;
                 }
             }
-            Answer::Never => std::future::pending().await,
+            Answer::Never | Answer::Once(..) => std::future::pending().await,
         };
-        let reply = format!("HTTP/1.1 {status} Said\r\n{more}content-length: 0\r\n\r\n");
+        let length = body.len();
+        let reply =
+            format!("HTTP/1.1 {status} Said\r\n{more}content-length: {length}\r\n\r\n{body}");
         stream.write_all(reply.as_bytes()).await?;
         stream.flush().await?;
     }

@@ -13,3 +13,4 @@ pub mod queue;
 pub use client::{ClientError, HttpClient, client_tls};
 pub use destination::{Credential, Delivery, Destination, Destinations, Format, Kind, from_wire};
 pub use guard::{Allowed, Guard};
+pub use knock::{InvalidKnockRate, KnockRate, KnockRates};

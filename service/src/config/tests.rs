@@ -324,7 +324,7 @@ async fn the_tables_of_the_roles_follow_and_keep_what_did_not_change() {
         folder.live.destinations.borrow().all.keys().map(ToString::to_string).collect();
     destinations.sort();
     let expected =
-        ["prod/app/default", "prod/app/directory", "prod/web/default", "prod/web/directory"];
+        ["prod/app:default", "prod/app:directory", "prod/web:default", "prod/web:directory"];
     assert_eq!((web.is_some(), app.is_some(), ingested.len()), (true, true, 2));
     assert_eq!(destinations, expected);
 

@@ -247,6 +247,7 @@ impl Parts {
             store.clone(),
             live.destinations.clone(),
             to_destinations(args).await?,
+            args.knock_rate.iter().copied().collect(),
             registry,
             self.clock.clone(),
             // Less than the half that its stage may take, unless those before it took very long.

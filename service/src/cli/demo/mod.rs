@@ -88,6 +88,7 @@ pub(super) async fn run(args: Args, output: Output) -> anyhow::Result<ExitCode> 
         platform_token: None,
         allow_destination: Vec::new(),
         destination_ca: None,
+        knock_rate: Vec::new(),
         replica: host_name(),
         drain: Duration::from_secs(25),
     })
