@@ -21,7 +21,7 @@ use serde_json::json;
 
 use crate::{
     deliver_http::{spec, start},
-    replay_site::{all, counted, ids, number, replay, report, send},
+    replay_site::{all, command, counted, ids, number, replay, report, send},
 };
 
 /// A program with two destinations, and `count` events that were delivered to both.
@@ -144,12 +144,12 @@ async fn a_replay_that_breaks_off_is_continued_and_every_event_runs_once() {
     let server = launch.start().await;
     // What comes later is none of it.
     send(&server, "late", "ada", COUNT).await;
-    let mut command = told(&broken.err);
-    assert!(command.contains(&"--id"), "{command:?}");
+    let mut line = told(&broken.err);
+    assert!(line.contains(&"--id"), "{line:?}");
     // So fast that nobody has to wait.
-    let rate = command.iter().position(|it| *it == "10").expect("the rate");
-    command[rate] = "1000";
-    let done = run(&[&command[..], &["--output", "json"]].concat()).await.exits(0);
+    let rate = line.iter().position(|it| *it == "10").expect("the rate");
+    line[rate] = "1000";
+    let done = run(&[&line[..], &["--output", "json"]].concat()).await.exits(0);
     let report = done.json_lines().remove(0);
     assert_eq!(report["found"], COUNT);
     let number = |name: &str| report[name].as_u64().expect("a number");
@@ -169,4 +169,26 @@ async fn a_replay_that_breaks_off_is_continued_and_every_event_runs_once() {
             assert_eq!(keys.len(), expected, "event {n}");
         }
     }
+}
+
+#[tokio::test]
+async fn explain_names_a_replay_of_one_event_also_when_it_has_no_key() {
+    let (_site, server, _sinks, _) = with_delivered(3).await;
+    let mut event = track("", "ada", "Signed Up");
+    event.as_object_mut().expect("an object").remove("messageId");
+    assert_eq!(server.post("web", event.to_string()).await.counts(), (1, 0));
+    let newest = server.events("web").await.remove(0);
+    assert_eq!(newest.key, "");
+    let words = ["explain", "--source", "test/web", &newest.event_id];
+    let said = eventually("it is delivered", || async {
+        let said = command(&server, &words).await.exits(0).out;
+        said.contains("To run it once more: ").then_some(said)
+    })
+    .await;
+    let (_, told) = said.split_once("To run it once more: segment-source ").expect("a command");
+    let line = told.lines().next().expect("a line");
+    let words: Vec<&str> =
+        line.split_whitespace().chain(["--dry-run", "--output", "json"]).collect();
+    let found = command(&server, &words).await.exits(0).json_lines().remove(0);
+    assert_eq!(found["found"], 1, "{line}");
 }

@@ -33,6 +33,13 @@ pub(super) struct Found {
     pub(super) days: Vec<u64>,
 }
 
+impl Found {
+    /// Whether there is nothing to be removed.
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+}
+
 /// An entry that nothing is owed of.
 struct Entry {
     event: EventId,

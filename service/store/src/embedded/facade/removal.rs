@@ -26,6 +26,12 @@ impl Store {
         // From before anything is looked at.
         let reopened = shared.reopened.load(Ordering::SeqCst);
         let found = self.read(move |engine, _| retain::find(engine, source, keep, from)).await?;
+        if found.is_empty() {
+            // As a rule, so the writer is left alone.
+            let more = found.resume.is_some();
+            shared::resume(&shared.retaining, source, found.resume);
+            return Ok(Removed { more, ..Removed::default() });
+        }
         let removing = self.ask(|answer| Command::Remove { found, reopened, answer }).await?;
         let Some((removed, retain::Found { resume, days, .. })) = removing else {
             return Ok(Removed { more: true, ..Removed::default() });
