@@ -103,6 +103,8 @@ pub struct Sink {
     state: Arc<Mutex<State>>,
     tls: Option<TlsAcceptor>,
     serving: Option<JoinHandle<()>>,
+    /// Keeps the port while it is stopped, which somebody else could get meanwhile.
+    _port: Option<TcpSocket>,
 }
 
 impl Drop for Sink {
@@ -125,8 +127,12 @@ impl Sink {
         tls: Option<TlsAcceptor>,
         script: impl Fn(&Asked) -> Answer + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        Self::on(listener, tls, script)
+        let socket = bound(([127, 0, 0, 1], 0).into()).expect("a free port");
+        let port = bound(socket.local_addr().expect("an address")).expect("the same port");
+        let listener = socket.listen(BACKLOG).expect("it listens");
+        let mut sink = Self::on(listener, tls, script);
+        sink._port = Some(port);
+        sink
     }
 
     /// One that listens there already.
@@ -140,7 +146,8 @@ impl Sink {
     ) -> Self {
         let address = listener.local_addr().expect("an address");
         let state = State { script: Arc::new(script), asked: Vec::new(), connections: 0 };
-        let mut sink = Self { address, state: Arc::new(Mutex::new(state)), tls, serving: None };
+        let state = Arc::new(Mutex::new(state));
+        let mut sink = Self { address, state, tls, serving: None, _port: None };
         sink.serve(listener);
         sink
     }
@@ -187,12 +194,8 @@ impl Sink {
     /// # Panics
     /// When it cannot.
     pub async fn again(&mut self) {
-        let bind = || async {
-            let socket = TcpSocket::new_v4().ok()?;
-            socket.set_reuseaddr(true).ok()?;
-            socket.bind(self.address).ok()?;
-            socket.listen(1_024).ok()
-        };
+        // What was aborted listens until its task is gone.
+        let bind = || async { bound(self.address).ok()?.listen(BACKLOG).ok() };
         let listener = crate::wait::eventually("its port again", bind).await;
         self.serve(listener);
     }
@@ -213,6 +216,16 @@ impl Sink {
     fn locked<T>(&self, with_state: impl FnOnce(&mut State) -> T) -> T {
         with(&self.state, with_state)
     }
+}
+
+const BACKLOG: u32 = 1_024;
+
+/// A socket with this address, which others may have too as long as none of them listens.
+fn bound(address: SocketAddr) -> std::io::Result<TcpSocket> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
 }
 
 fn with<T>(state: &Mutex<State>, with_state: impl FnOnce(&mut State) -> T) -> T {
