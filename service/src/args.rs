@@ -11,7 +11,10 @@ use segment_source_runtime::{
     telemetry::{ANY_COMMAND, Log},
 };
 
-use crate::cli::{actions, demo, directory, events, explain, rehearse, send, validate};
+use crate::cli::{
+    actions, demo, destinations, directory, erase_user, events, explain, rehearse, replay, send,
+    validate,
+};
 
 /// Open, self-hosted Segment source: verified webhooks become durable actions.
 #[derive(Debug, Parser)]
@@ -67,6 +70,13 @@ pub enum Command {
     /// Reads actions from a queue destination of a running server.
     #[command(subcommand)]
     Actions(actions::Command),
+    /// Destinations of a running server: how they are, and stopping them for a while.
+    #[command(subcommand)]
+    Destinations(destinations::Command),
+    /// Runs events, or dead letters and failed actions, again. Count first, with --dry-run.
+    Replay(replay::Args),
+    /// Removes a user's data from log, dead letters, queues and directory of a source, for good.
+    EraseUser(erase_user::Args),
     /// Reads users, objects, tenants, subscriptions and audiences from a running server.
     #[command(subcommand)]
     Directory(directory::Command),

@@ -35,7 +35,7 @@ async fn delivers(mode: Mode) {
     release.apply_secret("knock", &[("key", "not-a-real-key")]).await;
     let to_knock = |mut spec: Value| {
         let reference = json!({"name": "knock", "key": "key"});
-        let base = knock.url("");
+        let base = knock.url("/v1");
         spec["destinations"] =
             json!([{"name": "notify", "knock": {"apiKeySecretRef": reference, "baseUrl": base}}]);
         for mapping in spec["mappings"].as_array_mut().into_iter().flatten() {
@@ -114,6 +114,7 @@ async fn delivers(mode: Mode) {
     for asked in knock.asked() {
         judge(&contract, &asked);
     }
+    release.uninstall().await;
 }
 
 /// `delivery.concurrency` as it is by default.

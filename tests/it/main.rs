@@ -1,6 +1,6 @@
 //! All tests of the whole program. Rings by prefix, quick to slow: tidy, chart, cli, config, edge,
-//! accept, access, queue, directory, deliver, knock, crash, image, kube, cluster; `tests/run` runs
-//! them in that order and refuses a test that is in none.
+//! accept, access, queue, directory, deliver, knock, replay, crash, image, kube, cluster; `tests/run`
+//! runs them in that order and refuses a test that is in none.
 
 mod accept_captures;
 mod accept_once;
@@ -68,5 +68,12 @@ mod load;
 mod queue_consume;
 mod queue_lanes;
 mod queue_settle;
+mod replay_dead;
+mod replay_erase;
+mod replay_events;
+mod replay_hold;
+mod replay_repeat;
+mod replay_retention;
+mod replay_site;
 mod tidy_arrows;
 mod tidy_files;

@@ -21,7 +21,7 @@ use segment_source_destinations::{
     Guard, HttpClient, delivery::Deliverer, directory::DirectoryService, queue::QueueService,
 };
 use segment_source_edge::{Edge, Settings};
-use segment_source_ingest::{AdminService, IngestService, Planner};
+use segment_source_ingest::{AdminService, IngestService, Planner, Retention};
 use segment_source_rpc::Access;
 use segment_source_runtime::{
     health::{Pages, Readiness},
@@ -61,7 +61,7 @@ pub(crate) enum Stage {
     Edge,
     /// gRPC: finishes what was submitted and gives open leases back.
     Services,
-    /// Finishes the plans under way.
+    /// Finishes the plans under way, and lets go of no more of the logs.
     Planner,
     /// Finishes the deliveries under way, as far as there is time, and gives back the rest.
     Delivery,
@@ -241,6 +241,7 @@ impl Parts {
             ),
             admin: AdminService::new(store.clone(), sources.clone(), draining.clone()),
         };
+        let retention = Retention::new(store.clone(), sources.clone());
         let planner = Planner::new(store.clone(), sources, registry);
         let deliverer = Deliverer::new(
             store.clone(),
@@ -266,6 +267,11 @@ impl Parts {
         let stop = self.tasks.stop_of(Stage::Planner);
         self.tasks.spawn(Stage::Planner, "the planner", async move {
             planner.run(stop).await;
+            Ok(())
+        });
+        let stop = self.tasks.stop_of(Stage::Planner);
+        self.tasks.spawn(Stage::Planner, "the retention", async move {
+            retention.run(stop).await;
             Ok(())
         });
         let stop = self.tasks.stop_of(Stage::Delivery);

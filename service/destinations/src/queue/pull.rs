@@ -1,14 +1,11 @@
 //! `Pull`: take what is ready, or wait a while for it. Also the waiting that `Consume` shares.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{sync::Arc, time::Duration};
 
 use segment_source_core::source::DestinationId;
 use segment_source_proto::queue::v1::{Delivery, PullRequest, PullResponse};
 use segment_source_rpc::{Caller, Permit};
-use segment_source_store::{Millis, Taken};
+use segment_source_store::{HoldLedger, Millis, Taken};
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until},
@@ -122,11 +119,21 @@ impl Take {
             None => return Err(problem::queue_gone(&self.queue)),
             Some(state) if state.suspended => Taken::default(),
             Some(_) => {
-                let take = self.service.store.take(&self.queue, max, self.lease);
-                take.await.map_err(|error| problem::store(&error))?
+                let store = &self.service.store;
+                let ledger = store.hold_ledger(&self.queue).await;
+                match held(&ledger.map_err(|error| problem::store(&error))?, store.now()) {
+                    Some(next_due) => Taken { leases: Vec::new(), next_due },
+                    None => {
+                        let take = store.take(&self.queue, max, self.lease);
+                        take.await.map_err(|error| problem::store(&error))?
+                    }
+                }
             }
         };
-        let due = taken.next_due.map_or(LOOK_AGAIN, |due| until(due).min(LOOK_AGAIN));
+        let wait = |due: Millis| {
+            Duration::from_millis(due.saturating_sub(self.service.store.now())).min(LOOK_AGAIN)
+        };
+        let due = taken.next_due.map_or(LOOK_AGAIN, wait);
         Ok((taken, Wake { ready, due: Instant::now() + due }))
     }
 
@@ -155,7 +162,9 @@ impl Take {
     }
 }
 
-fn until(due: Millis) -> Duration {
-    let due = UNIX_EPOCH + Duration::from_millis(due);
-    due.duration_since(SystemTime::now()).unwrap_or_default()
+/// Whether the queue is held by hand, and until when if that is known.
+fn held(ledger: &HoldLedger, now: Millis) -> Option<Option<Millis>> {
+    let hold = ledger.hold.as_ref()?;
+    let over = hold.until.is_some_and(|until| until <= now);
+    (!over).then_some(hold.until)
 }

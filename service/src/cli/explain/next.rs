@@ -1,5 +1,7 @@
 //! What to do about an event, with the command. Pure.
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::{DestinationFacts, Facts};
 use crate::cli::view::{ActionView, EventDetail};
 
@@ -24,9 +26,9 @@ pub(super) fn steps(facts: &Facts) -> Vec<String> {
     } else if event.actions.is_empty() {
         steps.push(format!(
             "  Nothing runs for it. If something should, give the source a mapping for {}, then: \
-             segment-source replay --source {source} --key {}",
+             segment-source replay --source {source} {}",
             event.event.event_type,
-            word(&event.event.key)
+            only(event)
         ));
     }
     for action in &event.actions {
@@ -49,24 +51,27 @@ fn waiting(facts: &Facts, source: &str) -> String {
 }
 
 fn of_action(action: &ActionView, event: &EventDetail, facts: &Facts) -> String {
-    let (source, key) = (&event.source, word(&event.event.key));
+    let (source, only) = (&event.source, only(event));
     let to = &action.destination;
     let mut destinations = facts.source.iter().flat_map(|it| &it.destinations);
     let destination = destinations.find(|it| it.name == *to);
     match action.state.as_str() {
         "delivered" => {
             format!(
-                "  Nothing. To run it once more: segment-source replay --source {source} --key {key}"
+                "  Nothing. To run it once more: segment-source replay --source {source} {only}"
             )
         }
-        "dead" => format!(
-            "  Mend the cause, then: segment-source replay --dead --source {source} --key {key}"
-        ),
+        "dead" => {
+            format!("  Mend the cause, then: segment-source replay --dead --source {source} {only}")
+        }
         "failed" => format!(
             "  Correct mapping {} or what is sent, then: segment-source replay --dead --source \
-             {source} --key {key}",
+             {source} {only}",
             action.mapping
         ),
+        _ if facts.source.as_ref().is_some_and(|it| it.delivery_suspended) => {
+            format!("  It goes on once `suspend: Delivery` is taken out of {source}")
+        }
         _ => pending(action, source, destination),
     }
 }
@@ -81,8 +86,8 @@ fn pending(action: &ActionView, source: &str, to: Option<&DestinationFacts>) -> 
             format!("  Destination {name} waits for a Secret; see the status of {source}")
         }
         Some(to) if to.held.is_some() => format!(
-            "  Destination {name} is held ({}). Then: segment-source destinations release --source \
-             {source} {name}",
+            "  Destination {name} is held ({}). Then: segment-source destinations release \
+             {source}/{name}",
             to.held.as_deref().unwrap_or_default()
         ),
         Some(to) if to.kind == "queue" && action.state == "pending" => format!(
@@ -94,6 +99,18 @@ fn pending(action: &ActionView, source: &str, to: Option<&DestinationFacts>) -> 
             format!("  It is attempted again at {}", action.not_before)
         }
         Some(_) => "  It is on its way; look again in a moment".to_owned(),
+    }
+}
+
+/// The flags that choose this event alone. One without a key is found by its time.
+fn only(event: &EventDetail) -> String {
+    let time = || event.event.accepted.parse::<Timestamp>().ok();
+    match (event.event.key.as_str(), time()) {
+        ("", Some(time)) => match time.checked_add(SignedDuration::from_millis(1)) {
+            Ok(until) => format!("--since {time} --until {until}"),
+            Err(_) => format!("--since {time}"),
+        },
+        (key, _) => format!("--key {}", word(key)),
     }
 }
 
