@@ -108,7 +108,10 @@ async fn nothing_of_the_user_is_left_and_nobody_else_is_touched() {
     assert_eq!(erased, [0, 0, 0], "{again}");
     let words = ["erase-user", "--source", "test/web", "--user", "bob"];
     let said = command(&server, &words).await.exits(0).out;
-    assert!(said.contains("2 of 4 events") && said.contains("directory  1 entries"), "{said}");
+    assert!(
+        said.contains("2 of 4 events") && said.contains("directory  1 of its entries"),
+        "{said}"
+    );
 }
 
 #[tokio::test]

@@ -109,7 +109,7 @@ fn render(report: &Report, server: &Server) -> String {
             "actions",
             format!("{} payloads, waiting ones and dead letters among them", report.actions_erased),
         ),
-        ("directory", format!("{} entries", report.directory_entries_erased)),
+        ("directory", format!("{} of its entries", report.directory_entries_erased)),
     ];
     let table = print::table(&[], rows.map(|(what, removed)| vec![format!("  {what}"), removed]));
     let list = Line::new("events list").flag("source", Some(source)).flag("user", Some(user));
@@ -139,7 +139,7 @@ mod tests {
         let said = render(&report, &Server { server, ca: None, token_file: None });
         assert!(said.contains("\n  log        7 of 100 events"), "{said}");
         assert!(said.contains("\n  actions    5 payloads"), "{said}");
-        assert!(said.contains("\n  directory  3 entries\n"), "{said}");
+        assert!(said.contains("\n  directory  3 of its entries\n"), "{said}");
         assert!(said.ends_with(" events list --source prod/web --user ada"), "{said}");
     }
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use segment_source_core::source::DestinationId;
 use segment_source_proto::queue::v1::{Delivery, PullRequest, PullResponse};
 use segment_source_rpc::{Caller, Permit};
-use segment_source_store::{HoldLedger, Millis, Taken};
+use segment_source_store::{Millis, Taken};
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until},
@@ -120,9 +120,9 @@ impl Take {
             Some(state) if state.suspended => Taken::default(),
             Some(_) => {
                 let store = &self.service.store;
-                let ledger = store.hold_ledger(&self.queue).await;
-                match held(&ledger.map_err(|error| problem::store(&error))?, store.now()) {
-                    Some(next_due) => Taken { leases: Vec::new(), next_due },
+                let hold = store.held(&self.queue).map_err(|error| problem::store(&error))?;
+                match hold.filter(|hold| hold.until.is_none_or(|until| until > store.now())) {
+                    Some(hold) => Taken { leases: Vec::new(), next_due: hold.until },
                     None => {
                         let take = store.take(&self.queue, max, self.lease);
                         take.await.map_err(|error| problem::store(&error))?
@@ -160,11 +160,4 @@ impl Take {
             status = self.permit.revoked() => Err(status),
         }
     }
-}
-
-/// Whether the queue is held by hand, and until when if that is known.
-fn held(ledger: &HoldLedger, now: Millis) -> Option<Option<Millis>> {
-    let hold = ledger.hold.as_ref()?;
-    let over = hold.until.is_some_and(|until| until <= now);
-    (!over).then_some(hold.until)
 }

@@ -13,6 +13,7 @@ use segment_source_core::source::SourceId;
 use segment_source_proto::admin::v1::{
     DeadLetters, EventFilter, Events, ReplayRequest, ReplayResponse, replay_request::What,
 };
+use segment_source_runtime::signals::Signals;
 
 use self::progress::Progress;
 use super::{
@@ -88,29 +89,28 @@ pub async fn run(mut args: Args, output: Output) -> anyhow::Result<ExitCode> {
     let begun = Timestamp::now();
     let mut admin = args.server.admin().await?;
     let mut answers = admin.replay(args.request()).await.map_err(explain)?.into_inner();
+    // From here on whoever interrupts it hears how to go on.
+    let mut signals = Signals::listen()?;
     let mut progress = Progress::new(&args, output);
     let mut told = ReplayResponse::default();
     loop {
-        match answers.message().await {
+        let answer = tokio::select! {
+            answer = answers.message() => answer.map_err(explain),
+            _ = signals.next() => Err(anyhow!("interrupted")),
+        };
+        let why = match answer {
             Ok(Some(answer)) => {
                 told = answer;
                 progress.tell(&told)?;
+                continue;
             }
             Ok(None) if told.complete => break,
-            broken => {
-                progress.end();
-                let why = match broken {
-                    Err(status) => explain(status),
-                    Ok(_) => anyhow!("the answer ended too early"),
-                };
-                // Refused, or broken off while counting: nothing was changed.
-                return Err(if told.counted {
-                    words::go_on(&args, &told, begun, &why)
-                } else {
-                    why
-                });
-            }
-        }
+            Ok(None) => anyhow!("the answer ended too early"),
+            Err(why) => why,
+        };
+        progress.end();
+        // Refused, or broken off while counting: nothing was changed.
+        return Err(if told.counted { words::go_on(&args, &told, begun, &why) } else { why });
     }
     progress.end();
     match output {

@@ -75,6 +75,6 @@ impl Progress {
 }
 
 fn style() -> ProgressStyle {
-    let template = "{bar:40} {pos}/{len} {per_sec}, {eta} left";
+    let template = "{bar:40} {pos}/{len}, {eta} left";
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }

@@ -5,7 +5,9 @@ use crate::{
     embedded::{
         Store,
         command::Command,
-        expire, holds,
+        expire,
+        fault::Fault,
+        holds,
         keys::{QueueKey, Space},
         shared,
     },
@@ -20,6 +22,16 @@ impl Store {
         let queue = QueueKey::of(queue);
         self.read(move |engine, _| holds::read(engine.space(Space::Holds).get(queue.0)?.as_deref()))
             .await
+    }
+
+    /// The hold there is, also when its time is up. Read on the spot, as with every take.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn held(&self, queue: &Queue) -> Result<Option<Hold>, StoreError> {
+        let engine = self.0.shared.engine()?;
+        let stored = engine.space(Space::Holds).get(QueueKey::of(queue).0).map_err(Fault::from)?;
+        Ok(holds::read(stored.as_deref())?.hold)
     }
 
     /// Holds a destination, in place of a hold that there is; but one of the destination itself
