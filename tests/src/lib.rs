@@ -7,6 +7,7 @@ pub mod capture;
 pub mod chart;
 pub mod command;
 pub mod health;
+pub mod history;
 pub mod http;
 pub mod knock;
 pub mod kube;
