@@ -95,7 +95,7 @@ fn every_kind_of_violation_is_found_alone() {
         (|it| it.requests[6].said = Said::Done, vec![Violation::NotDead(c.clone())]),
         (|it| it.requests.retain(|it| it.name != name("d")), vec![Violation::NotDead(d.clone())]),
         (
-            |it| it.requests.swap(0, 3),
+            |it| it.requests.swap(0, 2),
             vec![Violation::Overtaken { first: a.clone(), by: b.clone() }],
         ),
         // Its repeat comes after the next one of the lane.
