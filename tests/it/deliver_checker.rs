@@ -12,13 +12,13 @@ fn name(message: &str) -> Name {
 fn action(message: &str, end: End) -> Action {
     let payload = format!("{{\"last\":\"{message}\"}}").into_bytes();
     let key = format!("key-of-{message}");
-    Action { name: name(message), key, payload, to: To::Endpoint, end }
+    Action { name: name(message), key, payload, to: To::Endpoint, end, story: String::new() }
 }
 
 fn request(life: usize, message: &str, said: Said) -> Request {
     let Action { name, key, payload, .. } = action(message, End::Delivered);
     let body = [&b"{\"data\":"[..], &payload, b"}"].concat();
-    Request { life, name, webhook_id: key.clone(), key, body, said }
+    Request { at: 0, life, name, webhook_id: key.clone(), key, body, said }
 }
 
 fn dead(code: &str) -> End {
@@ -45,6 +45,7 @@ fn right() -> History {
                 payload: b"{}".to_vec(),
                 to: To::Directory,
                 end: End::Delivered,
+                story: String::new(),
             },
         ],
         requests: vec![

@@ -13,8 +13,8 @@ use std::{
 
 use segment_source_proto::admin::v1::{self, GetEventRequest, action::State};
 use segment_source_tests::{
-    history::{Accepted, Action, End, History, Said, To, Violation, check},
-    http::{Connection, Request},
+    history::{Accepted, Action, End, History, Request, Said, To, Violation, check},
+    http::{self, Connection},
     server::{Server, signed, target},
     sign::track,
     site::Site,
@@ -89,7 +89,7 @@ async fn post_all(
     accepted
 }
 
-async fn post(address: SocketAddr, request: &Request) -> Option<(u16, String)> {
+async fn post(address: SocketAddr, request: &http::Request) -> Option<(u16, String)> {
     let calling = async { Connection::open(address).await.ok()?.call(request).await.ok() };
     let reply = tokio::time::timeout(Duration::from_secs(10), calling).await.ok()??;
     Some((reply.status, reply.text()))
@@ -140,8 +140,9 @@ fn action(message: &str, it: v1::Action) -> Action {
         other => End::Open(other.as_str_name().to_owned()),
     };
     let to = if it.destination == "crm" { To::Endpoint } else { To::Directory };
+    let story = format!("{:#?}", it.history);
     let name = (message.to_owned(), it.mapping);
-    Action { name, key: it.idempotency_key, payload: it.payload_json.to_vec(), to, end }
+    Action { story, name, key: it.idempotency_key, payload: it.payload_json.to_vec(), to, end }
 }
 
 /// What the directory knows of each user.
@@ -251,8 +252,24 @@ async fn every_accepted_action_is_delivered_or_dead_in_order_through_faults_and_
     let never: Vec<_> = Endpoint::FAULTS.iter().filter(never).collect();
     assert!(never.is_empty(), "did not happen: {never:?}; HISTORY_SEED={seed}");
     assert!(hits["= dead: max_age"] >= HOPELESS.len(), "{hits:?}");
-    assert_eq!(check(&history), [], "HISTORY_SEED={seed}");
+    let wrong = check(&history);
+    assert!(wrong.is_empty(), "HISTORY_SEED={seed}: {wrong:#?}\n{}", story(&history, &wrong));
     planted(&history);
+}
+
+/// Everything about the actions that something is wrong with.
+fn story(history: &History, wrong: &[Violation]) -> String {
+    let wrong = format!("{wrong:?}");
+    let mut text = String::new();
+    for action in history.actions.iter().filter(|it| wrong.contains(&format!("{:?}", it.name))) {
+        let Action { name, end, story, .. } = action;
+        text += &format!("{name:?}: {end:?}, attempts {story}\n");
+        for request in history.requests.iter().filter(|it| it.name == *name) {
+            let Request { at, life, said, .. } = request;
+            text += &format!("  at {at} ms in life {life}: {said:?}\n");
+        }
+    }
+    text
 }
 
 /// The checker finds what is made wrong in a history that was right, and nothing else.

@@ -30,6 +30,7 @@ pub(crate) struct Endpoint {
 struct State {
     draw: fastrand::Rng,
     kind: bool,
+    begun: Instant,
     life: usize,
     requests: Vec<Request>,
     hits: BTreeMap<&'static str, usize>,
@@ -63,6 +64,7 @@ impl Endpoint {
         let state = Arc::new(Mutex::new(State {
             draw,
             kind: false,
+            begun: Instant::now(),
             life: 0,
             requests: Vec::new(),
             hits: BTreeMap::new(),
@@ -153,6 +155,7 @@ impl State {
             (_, false, None) => self.drawn(),
         };
         self.requests.push(Request {
+            at: (asked.at - self.begun).as_millis(),
             life: self.life,
             name: (text(&body["data"]["last"]), text(&body["mapping"])),
             key: asked.header("idempotency-key").to_owned(),

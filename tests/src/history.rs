@@ -44,6 +44,8 @@ pub struct Action {
     pub to: To,
     /// What became of it.
     pub end: End,
+    /// What the program says of its attempts. Not judged, but shown with what is wrong.
+    pub story: String,
 }
 
 /// The two kinds of destinations that a history knows.
@@ -74,6 +76,8 @@ pub enum End {
 /// A request that the destination read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
+    /// Milliseconds since the beginning. Not judged.
+    pub at: u128,
     /// How often the program had been killed before.
     pub life: usize,
     /// What its body says it is about.
