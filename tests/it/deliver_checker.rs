@@ -1,6 +1,8 @@
 //! The checker of delivery histories finds each kind of violation, and nothing in a history that is
 //! right: small histories by hand. Real ones are made by `deliver_history`.
 
+use std::collections::BTreeMap;
+
 use segment_source_tests::history::{
     Accepted, Action, End, History, Name, Request, Said, To, Violation, check,
 };
@@ -48,6 +50,7 @@ fn right() -> History {
                 story: String::new(),
             },
         ],
+        repeats: BTreeMap::new(),
         requests: vec![
             request(0, "a", Said::Done),
             request(0, "d", Said::Again),
@@ -65,6 +68,24 @@ fn right() -> History {
 fn a_history_that_is_right_has_no_violation() {
     assert_eq!(check(&right()), []);
     assert_eq!(check(&History::default()), []);
+}
+
+#[test]
+fn what_died_is_run_again_when_its_event_is_repeated() {
+    let mut history = right();
+    history.accepted.push(Accepted { message: "e".into(), lane: "ada".into() });
+    history.profiles.values_mut().for_each(|it| it.1 = "e".into());
+    history.actions[2].end = End::Delivered;
+    history.actions.push(action("e", End::Delivered));
+    history.requests.extend([request(1, "e", Said::Done), request(1, "c", Said::Done)]);
+    let (c, e) = (name("c"), name("e"));
+    let overtaken = Violation::Overtaken { first: c.clone(), by: e };
+    assert_eq!(check(&history), [Violation::Repeated(c.clone()), overtaken]);
+    history.repeats.insert("c".into(), 1);
+    assert_eq!(check(&history), []);
+    // Once for each repeat, and never after a success.
+    history.requests.push(request(1, "c", Said::Done));
+    assert_eq!(check(&history), [Violation::Repeated(c)]);
 }
 
 #[test]

@@ -103,15 +103,22 @@ async fn start(site: &Site, program: &Program) -> SocketAddr {
     address
 }
 
-/// What the program says of each accepted event, once all its actions have ended.
-async fn told(server: &Server, accepted: &[Accepted]) -> Vec<Action> {
+/// What the program says of each accepted event, once all its actions have ended; and how often it
+/// has heard of each again.
+async fn told(server: &Server, accepted: &[Accepted]) -> (Vec<Action>, BTreeMap<String, usize>) {
     let end = Instant::now() + PATIENCE;
     let mut admin = server.admin().await;
     let mut ended = BTreeMap::new();
-    let mut open = Vec::new();
+    // Repeats may run again what had ended: a last look reads everything anew.
+    let mut last = false;
     loop {
+        let (mut open, mut repeats) = (Vec::new(), BTreeMap::new());
         for event in server.events("web").await {
-            if !event.duplicate_of.is_empty() || ended.contains_key(&event.event_id) {
+            if !event.duplicate_of.is_empty() {
+                *repeats.entry(event.key).or_default() += 1;
+                continue;
+            }
+            if ended.contains_key(&event.event_id) {
                 continue;
             }
             let request = GetEventRequest { event_id: event.event_id.clone() };
@@ -124,12 +131,16 @@ async fn told(server: &Server, accepted: &[Accepted]) -> Vec<Action> {
                 open.extend(actions);
             }
         }
-        if ended.len() == accepted.len() || Instant::now() > end {
+        let all = ended.len() == accepted.len();
+        if all && last || Instant::now() > end {
             // What is still open, or missing, is the checker's to find.
-            return ended.into_values().flatten().chain(open).collect();
+            return (ended.into_values().flatten().chain(open).collect(), repeats);
         }
-        open.clear();
-        sleep(Duration::from_millis(250)).await;
+        last = all;
+        if all {
+            ended.clear();
+        }
+        sleep(Duration::from_millis(500)).await;
     }
 }
 
@@ -213,7 +224,7 @@ async fn make(seed: u64) -> (History, BTreeMap<&'static str, usize>) {
     }
     endpoint.be_kind();
     let server = program.lock().expect("no panic while locked").take().expect("it runs");
-    let actions = told(&server, &accepted).await;
+    let (actions, repeats) = told(&server, &accepted).await;
     let profiles = profiles(&server, &accepted).await;
     let (requests, mut hits) = endpoint.end();
     let repeated = requests.iter().enumerate().filter(|(at, request)| {
@@ -222,7 +233,8 @@ async fn make(seed: u64) -> (History, BTreeMap<&'static str, usize>) {
     });
     hits.insert("answered 200, killed before that was settled", repeated.count());
     let mappings = vec!["to-crm".to_owned(), "to-people".to_owned()];
-    (History { accepted, mappings, actions, requests, profiles }, hits)
+    hits.insert("event sent again after a kill", repeats.values().sum());
+    (History { accepted, mappings, actions, repeats, requests, profiles }, hits)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -40,7 +40,7 @@ struct State {
 
 impl Endpoint {
     /// All faults of a history; those of the endpoint are its own.
-    pub(crate) const FAULTS: [&str; 16] = [
+    pub(crate) const FAULTS: [&str; 17] = [
         "500",
         "503 with Retry-After",
         "503 for good",
@@ -56,6 +56,7 @@ impl Endpoint {
         "kill -9 at a random moment",
         "kill -9 after an answer of 200",
         "answered 200, killed before that was settled",
+        "event sent again after a kill",
         "= delivered to the directory",
     ];
 
