@@ -5,7 +5,9 @@ use crate::{
     embedded::{
         Store,
         command::Command,
-        expire, holds,
+        expire,
+        fault::Fault,
+        holds,
         keys::{QueueKey, Space},
         shared,
     },
@@ -17,9 +19,11 @@ impl Store {
     /// # Errors
     /// When it cannot be read.
     pub async fn hold_ledger(&self, queue: &Queue) -> Result<HoldLedger, StoreError> {
-        let queue = QueueKey::of(queue);
-        self.read(move |engine, _| holds::read(engine.space(Space::Holds).get(queue.0)?.as_deref()))
-            .await
+        // One small record, asked for before every take: not worth another thread, which costs a
+        // busy machine more time than reading it.
+        let engine = self.0.shared.engine()?;
+        let stored = engine.space(Space::Holds).get(QueueKey::of(queue).0).map_err(Fault::from)?;
+        Ok(holds::read(stored.as_deref())?)
     }
 
     /// Holds a destination, in place of a hold that there is; but one of the destination itself
