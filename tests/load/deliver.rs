@@ -217,6 +217,7 @@ async fn down(folder: &Path, args: &Args, sink: &Sink, report: &mut Report) -> a
     anyhow::ensure!(filled.count >= WAITING, "only {} actions wait", filled.count);
     one.drained("http", filled.count).await?;
     let (mut accepted, mut plain) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
+    let mut cpu = [Vec::new(), Vec::new()];
     for _ in 0..args.rounds {
         for (rig, name, deliveries, at) in
             [(&mut both, "both up", 2, 0), (&mut one, "one down, 100,000 waiting", 1, 1)]
@@ -229,12 +230,17 @@ async fn down(folder: &Path, args: &Args, sink: &Sink, report: &mut Report) -> a
             let load = run::run(rig.load(args, "plain"));
             let row = measured(&format!("no mappings, {name}"), &rig.server, load).await?;
             plain[at].push(row.per_second);
+            cpu[at].push(row.server_cpu_micros_each);
             report.add(row);
         }
     }
-    for (name, [without, with]) in [("with two mappings", accepted), ("without mappings", plain)] {
+    for (what, [without, with]) in [
+        ("accepted/s with two mappings", accepted),
+        ("accepted/s without mappings", plain),
+        ("CPU µs for each accepted without mappings", cpu),
+    ] {
         report.compare(Comparison::new(
-            &format!("accepted/s {name}: one of two down and 100,000 waiting, to both up"),
+            &format!("{what}: one of two down and 100,000 waiting, to both up"),
             &with,
             &without,
         ));
@@ -285,9 +291,10 @@ async fn failing(
     Ok(())
 }
 
-/// CPU time of each kind of thread of a process, in clock ticks.
+/// CPU time of each kind of thread of a process, and of this one as a whole, in clock ticks.
 pub(crate) fn threads(pid: u32) -> BTreeMap<String, u64> {
-    let mut all = BTreeMap::new();
+    let own = cpu_micros(std::process::id()) * rustix::param::clock_ticks_per_second() / 1_000_000;
+    let mut all = BTreeMap::from([("generator and sink".to_owned(), own)]);
     for task in std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
         let Ok(stat) = std::fs::read_to_string(task.path().join("stat")) else { continue };
         let Some((before, after)) = stat.rsplit_once(')') else { continue };

@@ -73,7 +73,7 @@ pub(crate) struct Row {
     p99: u64,
     p999: u64,
     max: u64,
-    server_cpu_micros_each: f64,
+    pub(crate) server_cpu_micros_each: f64,
     memory: u64,
 }
 
