@@ -1,15 +1,18 @@
 //! The benchmark: starts a server on a store of its own, puts load on it from this process, and
 //! prints what it did and what it cost. Bounded in time, loopback only; see `tests/README.md`.
 //! What one event is lives in [`event`], one connection in [`client`], the two kinds of load in
-//! [`run`], reading actions in [`consume`], printing in [`report`].
+//! [`run`], reading actions in [`consume`], delivery to all kinds of destinations in [`deliver`] and
+//! the endpoint that is posted to in [`sink`], printing in [`report`].
 
 mod client;
 mod consume;
+mod deliver;
 mod event;
 mod report;
 mod run;
+mod sink;
 
-use std::{path::PathBuf, time::Instant};
+use std::{net::SocketAddr, path::PathBuf, time::Instant};
 
 use clap::Parser;
 use segment_source_tests::{
@@ -21,6 +24,7 @@ use segment_source_tests::{
 use serde_json::json;
 
 use crate::{
+    deliver::Deliver,
     report::{Report, Row},
     run::{Load, Measured},
 };
@@ -44,16 +48,44 @@ struct Args {
     /// Folder for the store; it should be on a real disk. Default: the build's target folder.
     #[arg(long)]
     folder: Option<PathBuf>,
+    /// Measures delivery instead, to these kinds of destinations or with these faults.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    deliver: Vec<Deliver>,
+    /// With `--deliver`: how often each measurement is repeated, in turns with the others.
+    #[arg(long, default_value = "3", value_parser = clap::value_parser!(u32).range(1..=20))]
+    rounds: u32,
+    /// With `--deliver`: `delivery.concurrency` of the source.
+    #[arg(long, default_value = "64", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    concurrency: u32,
     /// Prints JSON instead of a table.
     #[arg(long)]
     json: bool,
+    #[arg(skip = Instant::now())]
+    epoch: Instant,
+}
+
+impl Args {
+    /// A closed loop of events for a source.
+    fn load(&self, address: SocketAddr, source: &'static str) -> Load {
+        Load {
+            address,
+            source,
+            connections: self.connections,
+            seconds: self.seconds,
+            size: self.size as usize,
+            rate: None,
+            users: event::USERS,
+            most: u64::MAX,
+            epoch: self.epoch,
+        }
+    }
 }
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     // One thread: the generator leaves the other cores to the server.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let report = runtime.block_on(measure(&args))?;
+    let mut report = runtime.block_on(measure(&args))?;
     report.print(args.json)?;
     anyhow::ensure!(report.errors() == 0, "{} requests were not accepted", report.errors());
     Ok(())
@@ -62,6 +94,11 @@ fn main() -> anyhow::Result<()> {
 async fn measure(args: &Args) -> anyhow::Result<Report> {
     let folder = args.folder.clone().unwrap_or_else(|| root().join("target"));
     std::fs::create_dir_all(&folder)?;
+    if !args.deliver.is_empty() {
+        let mut report = Report::of_deliveries(args);
+        deliver::run(&folder, args, &mut report).await?;
+        return Ok(report);
+    }
     let site = Site::inside(&folder);
     let mapping = json!({"mappings": [{
         "name": "orders",
@@ -81,14 +118,8 @@ async fn measure(args: &Args) -> anyhow::Result<Report> {
     tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     let mut report = Report::new(ready, memory(server.pid()).0, args);
 
-    let load = |source: &'static str, rate: Option<u64>| Load {
-        address: server.http,
-        source,
-        connections: args.connections,
-        seconds: args.seconds,
-        size: args.size as usize,
-        rate,
-    };
+    let load =
+        |source: &'static str, rate: Option<u64>| Load { rate, ..args.load(server.http, source) };
     let (one, plain, mapped) =
         (Load { connections: 1, ..load("plain", None) }, load("plain", None), load("mapped", None));
     report.add(measured("accept, 1 connection", &server, run::run(one)).await?);
@@ -98,7 +129,7 @@ async fn measure(args: &Args) -> anyhow::Result<Report> {
     let open = load("plain", Some(rate));
     report.add(measured(&format!("accept, open loop {rate}/s"), &server, run::run(open)).await?);
     report.add(measured("accept + plan, closed loop", &server, run::run(mapped)).await?);
-    let consume = consume::run(&server, args.seconds);
+    let consume = consume::run(&server, "mapped", args.seconds, None);
     report.add(measured("actions: consume + ack", &server, consume).await?);
     report.peak_memory = memory(server.pid()).1;
     server.terminate();

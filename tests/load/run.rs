@@ -28,6 +28,12 @@ pub(crate) struct Load {
     pub(crate) size: usize,
     /// Events per second of an open loop; `None`: closed loop.
     pub(crate) rate: Option<u64>,
+    /// Different users.
+    pub(crate) users: u64,
+    /// A closed loop ends when so many events were sent.
+    pub(crate) most: u64,
+    /// In an open loop messageIds tell in microseconds since then when their events were due.
+    pub(crate) epoch: Instant,
 }
 
 /// What came of it.
@@ -69,7 +75,7 @@ impl Measured {
 pub(crate) async fn run(load: Load) -> anyhow::Result<Measured> {
     let mut run = [0; 8];
     getrandom::fill(&mut run).map_err(|error| anyhow::anyhow!("no random bytes: {error}"))?;
-    let template = Template::new(load.source, load.size, u64::from_be_bytes(run))?;
+    let template = Template::new(load.source, load.size, u64::from_be_bytes(run), load.users)?;
     let mut clients = Vec::new();
     for _ in 0..load.connections {
         clients.push(Client::connect(load.address).await?);
@@ -84,9 +90,9 @@ pub(crate) async fn run(load: Load) -> anyhow::Result<Measured> {
         if load.rate.is_some() {
             let (sender, receiver) = mpsc::unbounded_channel();
             due.push(sender);
-            tasks.spawn(open(client, template, next, receiver));
+            tasks.spawn(open(client, template, next, receiver, load.epoch));
         } else {
-            tasks.spawn(closed(client, template, next, end));
+            tasks.spawn(closed(client, template, next, end, load.most));
         }
     }
     // Timers of the runtime tick in milliseconds, which is coarser than what is measured.
@@ -107,14 +113,16 @@ async fn closed(
     mut template: Template,
     next: Arc<AtomicU64>,
     end: Instant,
+    most: u64,
 ) -> anyhow::Result<Measured> {
     let mut measured = Measured::new()?;
     loop {
         let sent = Instant::now();
-        if sent >= end {
+        let n = next.fetch_add(1, Ordering::Relaxed);
+        if sent >= end || n >= most {
             return Ok(measured);
         }
-        let request = template.event(next.fetch_add(1, Ordering::Relaxed));
+        let request = template.event(n);
         let good = client.accepted(request).await?;
         measured.record(sent, good);
     }
@@ -125,10 +133,12 @@ async fn open(
     mut template: Template,
     next: Arc<AtomicU64>,
     mut due: mpsc::UnboundedReceiver<Instant>,
+    epoch: Instant,
 ) -> anyhow::Result<Measured> {
     let mut measured = Measured::new()?;
     while let Some(intended) = due.recv().await {
-        let request = template.event(next.fetch_add(1, Ordering::Relaxed));
+        let micros = u64::try_from((intended - epoch).as_micros()).unwrap_or(u64::MAX);
+        let request = template.event_due(next.fetch_add(1, Ordering::Relaxed), micros);
         let good = client.accepted(request).await?;
         measured.record(intended, good);
     }

@@ -8,6 +8,7 @@ pub mod chart;
 pub mod clock;
 pub mod command;
 pub mod health;
+pub mod history;
 pub mod http;
 pub mod knock;
 pub mod kube;

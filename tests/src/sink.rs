@@ -1,8 +1,10 @@
 //! A destination of tests: an HTTP server that answers as it is told, records what it was asked,
-//! and counts connections. It speaks HTTP by itself, so that it can break its rules.
+//! and counts connections. It speaks HTTP by itself, so that it can break its rules. What a history
+//! of its requests means is in `history`.
 
 use std::{
     collections::HashMap,
+    fmt,
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -78,6 +80,18 @@ pub enum Answer {
     Never,
     /// The other answer, once it is notified.
     Once(Arc<Notify>, Box<Answer>),
+    /// 200, and when that is written, this.
+    Then(Hook),
+}
+
+/// Something to be done.
+#[derive(Clone)]
+pub struct Hook(pub Arc<dyn Fn() + Send + Sync>);
+
+impl fmt::Debug for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hook")
+    }
 }
 
 impl Answer {
@@ -92,8 +106,30 @@ type Script = Arc<dyn Fn(&Asked) -> Answer + Send + Sync>;
 
 struct State {
     script: Script,
+    /// Whether a request that is there is read at all.
+    hangs_up: Arc<dyn Fn() -> bool + Send + Sync>,
     asked: Vec<Asked>,
     connections: usize,
+    open: usize,
+}
+
+/// A connection that is open.
+struct Open(Arc<Mutex<State>>);
+
+impl Open {
+    fn new(state: &Arc<Mutex<State>>) -> Self {
+        with(state, |state| {
+            state.connections += 1;
+            state.open += 1;
+        });
+        Self(state.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        with(&self.0, |state| state.open -= 1);
+    }
 }
 
 /// The sink; it ends when it is dropped.
@@ -103,6 +139,8 @@ pub struct Sink {
     state: Arc<Mutex<State>>,
     tls: Option<TlsAcceptor>,
     serving: Option<JoinHandle<()>>,
+    /// Keeps the port while it is stopped, which somebody else could get meanwhile.
+    _port: Option<TcpSocket>,
 }
 
 impl Drop for Sink {
@@ -125,8 +163,12 @@ impl Sink {
         tls: Option<TlsAcceptor>,
         script: impl Fn(&Asked) -> Answer + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        Self::on(listener, tls, script)
+        let socket = bound(([127, 0, 0, 1], 0).into()).expect("a free port");
+        let port = bound(socket.local_addr().expect("an address")).expect("the same port");
+        let listener = socket.listen(BACKLOG).expect("it listens");
+        let mut sink = Self::on(listener, tls, script);
+        sink._port = Some(port);
+        sink
     }
 
     /// One that listens there already.
@@ -139,8 +181,15 @@ impl Sink {
         script: impl Fn(&Asked) -> Answer + Send + Sync + 'static,
     ) -> Self {
         let address = listener.local_addr().expect("an address");
-        let state = State { script: Arc::new(script), asked: Vec::new(), connections: 0 };
-        let mut sink = Self { address, state: Arc::new(Mutex::new(state)), tls, serving: None };
+        let state = State {
+            script: Arc::new(script),
+            hangs_up: Arc::new(|| false),
+            asked: Vec::new(),
+            connections: 0,
+            open: 0,
+        };
+        let state = Arc::new(Mutex::new(state));
+        let mut sink = Self { address, state, tls, serving: None, _port: None };
         sink.serve(listener);
         sink
     }
@@ -148,6 +197,12 @@ impl Sink {
     /// Answers as this says from now on.
     pub fn answer(&self, script: impl Fn(&Asked) -> Answer + Send + Sync + 'static) {
         self.locked(|state| state.script = Arc::new(script));
+    }
+
+    /// From now on this is asked when a request has come, before it is read: whether to break the
+    /// connection instead. What is not read is not in [`Sink::asked`].
+    pub fn hang_up(&self, when: impl Fn() -> bool + Send + Sync + 'static) {
+        self.locked(|state| state.hangs_up = Arc::new(when));
     }
 
     /// Its URL.
@@ -169,6 +224,21 @@ impl Sink {
         self.locked(|state| state.connections)
     }
 
+    /// Waits until no connection is open: what clients that are gone have sent is read by then.
+    ///
+    /// # Panics
+    /// When it does not listen.
+    pub async fn quiet(&self) {
+        // Connections are taken in order: when this one is closed, those before it are counted.
+        let mut last = TcpStream::connect(self.address).await.expect("it listens");
+        last.shutdown().await.expect("the connection can be closed");
+        let mut nothing = Vec::new();
+        let closed = last.read_to_end(&mut nothing);
+        crate::wait::soon("the connection is closed", closed).await.expect("it is closed in order");
+        let closed = || async { self.locked(|state| (state.open == 0).then_some(())) };
+        crate::wait::eventually("the connections are closed", closed).await;
+    }
+
     /// Waits until it was asked so often.
     pub async fn until(&self, count: usize) -> Vec<Asked> {
         let asked = || async { Some(self.asked()).filter(|asked| asked.len() >= count) };
@@ -187,12 +257,8 @@ impl Sink {
     /// # Panics
     /// When it cannot.
     pub async fn again(&mut self) {
-        let bind = || async {
-            let socket = TcpSocket::new_v4().ok()?;
-            socket.set_reuseaddr(true).ok()?;
-            socket.bind(self.address).ok()?;
-            socket.listen(1_024).ok()
-        };
+        // What was aborted listens until its task is gone.
+        let bind = || async { bound(self.address).ok()?.listen(BACKLOG).ok() };
         let listener = crate::wait::eventually("its port again", bind).await;
         self.serve(listener);
     }
@@ -203,8 +269,7 @@ impl Sink {
             // Dropped with this task: then they break.
             let mut open = tokio::task::JoinSet::new();
             while let Ok((socket, _)) = listener.accept().await {
-                with(&state, |state| state.connections += 1);
-                open.spawn(connection(socket, tls.clone(), state.clone()));
+                open.spawn(connection(socket, tls.clone(), Open::new(&state)));
                 while open.try_join_next().is_some() {}
             }
         }));
@@ -215,16 +280,26 @@ impl Sink {
     }
 }
 
+const BACKLOG: u32 = 1_024;
+
+/// A socket with this address, which others may have too as long as none of them listens.
+fn bound(address: SocketAddr) -> std::io::Result<TcpSocket> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
+}
+
 fn with<T>(state: &Mutex<State>, with_state: impl FnOnce(&mut State) -> T) -> T {
     with_state(&mut state.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-async fn connection(socket: TcpStream, tls: Option<TlsAcceptor>, state: Arc<Mutex<State>>) {
+async fn connection(socket: TcpStream, tls: Option<TlsAcceptor>, open: Open) {
     // A client that goes away is no failure of the sink.
     let _ = match tls {
-        None => requests(socket, &state).await,
+        None => requests(socket, &open.0).await,
         Some(tls) => match tls.accept(socket).await {
-            Ok(stream) => requests(stream, &state).await,
+            Ok(stream) => requests(stream, &open.0).await,
             Err(error) => Err(error),
         },
     };
@@ -235,7 +310,11 @@ async fn requests(
     state: &Mutex<State>,
 ) -> std::io::Result<()> {
     let mut stream = BufReader::new(stream);
-    while let Some(asked) = read(&mut stream).await? {
+    loop {
+        if !stream.fill_buf().await?.is_empty() && with(state, |state| state.hangs_up.clone())() {
+            return Ok(());
+        }
+        let Some(asked) = read(&mut stream).await? else { return Ok(()) };
         let mut answer = with(state, |state| {
             state.asked.push(asked.clone());
             state.script.clone()
@@ -244,6 +323,7 @@ async fn requests(
             notify.notified().await;
             answer = *then;
         }
+        let mut after = None;
         let (status, more, body) = match answer {
             Answer::Status(status, more) => (status, more, String::new()),
             Answer::Reply { status, headers, body } => (status, headers, body),
@@ -266,14 +346,20 @@ async fn requests(
                 }
             }
             Answer::Never | Answer::Once(..) => std::future::pending().await,
+            Answer::Then(hook) => {
+                after = Some(hook);
+                (200, String::new(), String::new())
+            }
         };
         let length = body.len();
         let reply =
             format!("HTTP/1.1 {status} Said\r\n{more}content-length: {length}\r\n\r\n{body}");
         stream.write_all(reply.as_bytes()).await?;
         stream.flush().await?;
+        if let Some(Hook(hook)) = after {
+            hook();
+        }
     }
-    Ok(())
 }
 
 async fn read(stream: &mut (impl AsyncBufReadExt + Unpin)) -> std::io::Result<Option<Asked>> {

@@ -99,7 +99,7 @@ impl Retention {
     }
 
     async fn expire(&self, queue: DestinationId, now: Millis) -> Result<(), StoreError> {
-        let Some(before) = too_old(&self.store.hold_ledger(&queue).await?, now) else {
+        let Some(before) = too_old(&self.store.hold_ledger(&queue)?, now) else {
             return Ok(());
         };
         let reason = Reason {

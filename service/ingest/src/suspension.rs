@@ -13,7 +13,7 @@ const REASON: &str = "suspend: Delivery";
 pub(crate) async fn goes_on(store: &Store, source: &Source) -> Result<(), StoreError> {
     for (_, queue) in source.queues() {
         let now = store.now();
-        let held = store.held(&queue)?;
+        let held = store.hold_ledger(&queue)?.hold;
         // One by hand may end while the source is still suspended; then this is looked at again.
         if held.is_none_or(|hold| hold.until.is_some_and(|until| until <= now)) {
             let reason = REASON.to_owned();
@@ -27,7 +27,11 @@ pub(crate) async fn goes_on(store: &Store, source: &Source) -> Result<(), StoreE
 /// Ends what was noted.
 pub(crate) async fn is_over(store: &Store, source: &Source) -> Result<(), StoreError> {
     for (_, queue) in source.queues() {
-        if store.held(&queue)?.is_some_and(|hold| hold.reason == REASON && !hold.refused) {
+        if store
+            .hold_ledger(&queue)?
+            .hold
+            .is_some_and(|hold| hold.reason == REASON && !hold.refused)
+        {
             store.end_hold(&queue, false).await?;
         }
     }

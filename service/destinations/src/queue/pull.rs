@@ -120,7 +120,9 @@ impl Take {
             Some(state) if state.suspended => Taken::default(),
             Some(_) => {
                 let store = &self.service.store;
-                let hold = store.held(&self.queue).map_err(|error| problem::store(&error))?;
+                let ledger =
+                    store.hold_ledger(&self.queue).map_err(|error| problem::store(&error))?;
+                let hold = ledger.hold;
                 match hold.filter(|hold| hold.until.is_none_or(|until| until > store.now())) {
                     Some(hold) => Taken { leases: Vec::new(), next_due: hold.until },
                     None => {

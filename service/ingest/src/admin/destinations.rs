@@ -22,7 +22,7 @@ pub(super) async fn list(store: &Store, source: &Source) -> Result<Vec<Destinati
         let queue =
             DestinationId { source: source.id.clone(), name: destination.name.as_str().into() };
         let backlog = store.backlog(&queue).await.map_err(|error| status::store(&error))?;
-        let ledger = store.hold_ledger(&queue).await.map_err(|error| status::store(&error))?;
+        let ledger = store.hold_ledger(&queue).map_err(|error| status::store(&error))?;
         all.push(DestinationStatus {
             name: destination.name.clone(),
             kind: destination.kind.to_owned(),

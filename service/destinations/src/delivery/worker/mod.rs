@@ -178,11 +178,11 @@ impl Worker {
     /// Takes what may be taken, and starts attempts.
     async fn look(&mut self) -> Result<Look, StoreError> {
         let store = &self.shared.store;
-        self.ledger = store.hold_ledger(&self.id).await?;
+        self.ledger = store.hold_ledger(&self.id)?;
         let clock = (self.shared.clock)();
         if self.ledger.hold.as_ref().is_some_and(|hold| hold::is_over(hold, clock)) {
             store.end_hold(&self.id, false).await?;
-            self.ledger = store.hold_ledger(&self.id).await?;
+            self.ledger = store.hold_ledger(&self.id)?;
         }
         let now = Instant::now();
         let (most, probe) = match self.allowance(now, clock) {

@@ -14,24 +14,15 @@ use crate::{
 };
 
 impl Store {
-    /// What is remembered of a destination; nothing: the default.
+    /// What is remembered of a destination; nothing: the default. One small record, asked for before
+    /// every take and read on the spot: another thread would cost a busy machine more time.
     ///
     /// # Errors
     /// When it cannot be read.
-    pub async fn hold_ledger(&self, queue: &Queue) -> Result<HoldLedger, StoreError> {
-        let queue = QueueKey::of(queue);
-        self.read(move |engine, _| holds::read(engine.space(Space::Holds).get(queue.0)?.as_deref()))
-            .await
-    }
-
-    /// The hold there is, also when its time is up. Read on the spot, as with every take.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub fn held(&self, queue: &Queue) -> Result<Option<Hold>, StoreError> {
+    pub fn hold_ledger(&self, queue: &Queue) -> Result<HoldLedger, StoreError> {
         let engine = self.0.shared.engine()?;
         let stored = engine.space(Space::Holds).get(QueueKey::of(queue).0).map_err(Fault::from)?;
-        Ok(holds::read(stored.as_deref())?.hold)
+        Ok(holds::read(stored.as_deref())?)
     }
 
     /// Holds a destination, in place of a hold that there is; but one of the destination itself
