@@ -5,13 +5,16 @@ use std::{path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
-use segment_source_destinations::Allowed;
+use segment_source_destinations::{Allowed, KnockRate};
 use segment_source_runtime::{
     net::{Address, host_name, parse_duration},
     telemetry::{ANY_COMMAND, Log},
 };
 
-use crate::cli::{actions, demo, events, rehearse, send, validate};
+use crate::cli::{
+    actions, demo, destinations, directory, erase_user, events, explain, rehearse, replay, send,
+    validate,
+};
 
 /// Open, self-hosted Segment source: verified webhooks become durable actions.
 #[derive(Debug, Parser)]
@@ -61,9 +64,22 @@ pub enum Command {
     /// Reads the event log of a running server.
     #[command(subcommand)]
     Events(events::Command),
+    /// Tells the whole story of one event: verification, repeats, mappings, actions with their attempts
+    /// and answers, and what to do next.
+    Explain(explain::Args),
     /// Reads actions from a queue destination of a running server.
     #[command(subcommand)]
     Actions(actions::Command),
+    /// Destinations of a running server: how they are, and stopping them for a while.
+    #[command(subcommand)]
+    Destinations(destinations::Command),
+    /// Runs events, or dead letters and failed actions, again. Count first, with --dry-run.
+    Replay(replay::Args),
+    /// Removes a user's data from log, dead letters, queues and directory of a source, for good.
+    EraseUser(erase_user::Args),
+    /// Reads users, objects, tenants, subscriptions and audiences from a running server.
+    #[command(subcommand)]
+    Directory(directory::Command),
 }
 
 impl Command {
@@ -190,6 +206,16 @@ pub struct Serve {
     /// File with certificates (PEM) of authorities that destinations may have, beside the system's.
     #[arg(long, value_name = "FILE", env = "SEGMENT_SOURCE_DESTINATION_CA")]
     pub destination_ca: Option<PathBuf>,
+    /// Calls a second to Knock with one API key, for one of Knock's tiers; may be repeated. Without
+    /// it 2=5 (deleting users and tenants), 3=60 (all other changes of data) and 5=1000 (triggering
+    /// and cancelling workflows), as Knock has them. Give less while others call with the same key.
+    #[arg(
+        long,
+        value_name = "TIER=PER_SECOND",
+        value_delimiter = ',',
+        env = "SEGMENT_SOURCE_KNOCK_RATE"
+    )]
+    pub knock_rate: Vec<KnockRate>,
     /// Name of this process in the status of sources. Default: the name of the machine.
     #[arg(
         long,
@@ -360,6 +386,16 @@ mod tests {
         check("https://operator", Err("no operator's URL"));
         check("https://operator:9443/path", Err("no operator's URL"));
         check("ftp://operator:1", Err("no operator's URL"));
+    }
+
+    #[test]
+    fn the_rates_of_knock_can_be_changed_one_by_one() {
+        let changed = serve(&["--knock-rate", "3=30,5=2000", "--knock-rate", "2=1"]).unwrap();
+        let rates: Vec<_> = ["3=30", "5=2000", "2=1"].map(|rate| rate.parse().unwrap()).into();
+        assert_eq!(changed.knock_rate, rates);
+        assert!(serve(&[]).unwrap().knock_rate.is_empty());
+        let error = serve(&["--knock-rate", "4=1"]).unwrap_err();
+        assert!(error.contains("--knock-rate") && error.contains("there are 2"), "{error}");
     }
 
     #[test]

@@ -11,7 +11,11 @@ use prost::{
 use prost_types::FileDescriptorSet;
 use segment_source_proto::{
     DESCRIPTORS,
-    admin::v1::{GetEventRequest, ListEventsRequest, RehearseRequest, TailEventsRequest},
+    admin::v1::{
+        EraseUserRequest, Events, GetEventRequest, HoldRequest, ListDestinationsRequest,
+        ListEventsRequest, RehearseRequest, ReleaseRequest, ReplayRequest, TailEventsRequest,
+        replay_request::What,
+    },
     directory::v1::{GetRequest, Key, Kind, ListRequest, SourceName, WatchRequest},
     ingest::v1::{
         SubmitRequest, SubmitStreamRequest, SubmitStreamResponse, submit_failure::Reason,
@@ -40,7 +44,7 @@ const IDENTITIES: [&str; 9] =
     ["nobody", "unknown", "platform", "edge", "ingest", "Submit", "Consume", "Read", "Operate"];
 
 /// On a source that has a client for each right: `U` UNAUTHENTICATED, `D` PERMISSION_DENIED, `o` OK.
-const TABLE: [(&str, &str); 16] = [
+const TABLE: [(&str, &str); 21] = [
     // nobody, unknown token, platform, edge, ingest, Submit, Consume, Read, Operate
     ("segmentsource.ingest.v1.Ingest/SubmitStream", "UUooUoDDD"),
     ("segmentsource.ingest.v1.Ingest/Submit", "UUooUoDDD"),
@@ -55,6 +59,11 @@ const TABLE: [(&str, &str); 16] = [
     ("segmentsource.admin.v1.Admin/GetEvent", "UUoDUDDoD"),
     ("segmentsource.admin.v1.Admin/TailEvents", "UUoDUDDoD"),
     ("segmentsource.admin.v1.Admin/Rehearse", "UUoDUDDoD"),
+    ("segmentsource.admin.v1.Admin/ListDestinations", "UUoDUDDoD"),
+    ("segmentsource.admin.v1.Admin/Hold", "UUoDUDDDo"),
+    ("segmentsource.admin.v1.Admin/Release", "UUoDUDDDo"),
+    ("segmentsource.admin.v1.Admin/Replay", "UUoDUDDDo"),
+    ("segmentsource.admin.v1.Admin/EraseUser", "UUoDUDDDo"),
     ("grpc.health.v1.Health/Check", "ooooooooo"),
     ("grpc.health.v1.Health/Watch", "ooooooooo"),
     ("grpc.reflection.v1.ServerReflection/ServerReflectionInfo", "UUooUoooo"),
@@ -119,7 +128,7 @@ async fn every_call_by_every_identity_on_every_source() {
             }
         }
     }
-    assert_eq!(walked, 9 * 16 * 3);
+    assert_eq!(walked, 9 * 21 * 3);
     let log = guarded.server.log();
     for secret in ["Submit", "Consume", "Read", "Operate", "platform", "everything", "unknown"] {
         assert!(!log.contains(&token(secret)), "the token of {secret} was logged");
@@ -179,6 +188,9 @@ fn request(call: &str, identity: &str, source: &str, event: &str) -> Bytes {
     if let Some(method) = call.strip_prefix("segmentsource.directory.v1.Directory/") {
         return directory_request(method, SourceName { namespace, name }).into();
     }
+    if let Some(request) = operating_request(call, source) {
+        return request.into();
+    }
     let bytes = match call.rsplit('/').next().unwrap_or_default() {
         "SubmitStream" => {
             SubmitStreamRequest { sequence: 1, submissions: submissions() }.encode_to_vec()
@@ -211,6 +223,29 @@ fn request(call: &str, identity: &str, source: &str, event: &str) -> Bytes {
         _ => Vec::new(),
     };
     bytes.into()
+}
+
+/// Of the calls about destinations, and of those that change something.
+fn operating_request(call: &str, source: &str) -> Option<Vec<u8>> {
+    let (namespace, name) = (NAMESPACE.to_owned(), source.to_owned());
+    let destination = "default".to_owned();
+    let request = match call.strip_prefix("segmentsource.admin.v1.Admin/")? {
+        "ListDestinations" => ListDestinationsRequest { namespace, name }.encode_to_vec(),
+        "Hold" => {
+            let reason = "tests".to_owned();
+            HoldRequest { namespace, name, destination, until: None, reason }.encode_to_vec()
+        }
+        "Release" => ReleaseRequest { namespace, name, destination }.encode_to_vec(),
+        "Replay" => {
+            let (what, id) = (Some(What::Events(Events {})), "walk".to_owned());
+            ReplayRequest { namespace, name, what, id, ..Default::default() }.encode_to_vec()
+        }
+        "EraseUser" => {
+            EraseUserRequest { namespace, name, user_id: "nobody".into() }.encode_to_vec()
+        }
+        _ => return None,
+    };
+    Some(request)
 }
 
 fn directory_request(method: &str, source: SourceName) -> Vec<u8> {

@@ -94,6 +94,11 @@ fn names_and_addresses_that_are_more_than_that() {
     refuses("destinationCA: {key: 'a/b'}", "/destinationCA/key");
     refuses("destinationCA: {key: ''}", "/destinationCA/key");
     refuses("destinationCA: {name: a}", "/destinationCA");
+    refuses("knockRates: {4: 200}", "/knockRates");
+    refuses("knockRates: {3: 0}", "/knockRates/3");
+    refuses("knockRates: {3: 1.5}", "/knockRates/3");
+    refuses("knockRates: {3: '30'}", "/knockRates/3");
+    refuses("knockRates: ['3=30']", "/knockRates");
     refuses("networkPolicy: {egress: [{}]}", "/egress/0");
     refuses("networkPolicy: {egress: [{from: []}]}", "/egress/0");
     refuses("networkPolicy: {egress: [{ports: [{port: 65536}]}]}", "/egress/0/ports/0/port");
@@ -170,6 +175,7 @@ fn unusual_values_that_are_right() {
         "serviceAccount: {create: false}",
         "allowDestinations: [localhost, 127.0.0.1, '::1', 'fd00::/8', 10.0.0.0/8, a-b.c1]",
         "destinationCA: {secret: company.ca, key: tls.crt}",
+        "knockRates: {2: 1, 3: 60, 5: 100000}",
         "networkPolicy: {egress: [{ports: [{port: https}]}, {to: [{ipBlock: {cidr: 10.0.0.0/8}}]}]}",
     ] {
         assert!(documents(values).len() > 10, "{values}");

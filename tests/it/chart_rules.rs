@@ -178,6 +178,7 @@ fn destinations_are_reached_by_the_pod_that_delivers() {
     }
     let given = "allowDestinations: [10.96.0.0/12, 10.1.2.3, 'fd00::1', crm.prod.svc]\n\
                  destinationCA: {secret: company, key: ca.pem}\n\
+                 knockRates: {5: 100000, 3: 30}\n\
                  networkPolicy: {egress: [{ports: [{protocol: UDP, port: 1}]}]}";
     for (mode, delivers) in [("single", "single"), ("distributed", "ingest")] {
         let documents = documents(&format!("mode: {mode}\n{given}"));
@@ -185,7 +186,8 @@ fn destinations_are_reached_by_the_pod_that_delivers() {
             let component = text(&labels(pod)["app.kubernetes.io/component"]);
             let container = &pod["spec"]["containers"][0];
             let args = list(&container["args"]).iter().map(text);
-            let told: Vec<&str> = args.filter(|it| it.contains("destination")).collect();
+            let told = |it: &&str| it.contains("destination") || it.contains("knock");
+            let told: Vec<&str> = args.filter(told).collect();
             let mounted = list(&container["volumeMounts"])
                 .iter()
                 .filter(|it| it["mountPath"] == "/destination-ca")
@@ -203,6 +205,8 @@ fn destinations_are_reached_by_the_pod_that_delivers() {
                 "--allow-destination=fd00::1",
                 "--allow-destination=crm.prod.svc",
                 "--destination-ca=/destination-ca/ca.crt",
+                "--knock-rate=3=30",
+                "--knock-rate=5=100000",
             ];
             assert_eq!((told, mounted, public), (expected.to_vec(), 1, true), "{component}");
             let volumes = list(&pod["spec"]["volumes"]);
@@ -212,7 +216,7 @@ fn destinations_are_reached_by_the_pod_that_delivers() {
         }
         let policy = find(&documents, "NetworkPolicy", &format!("segment-source-{delivers}"));
         let egress = list(&policy["spec"]["egress"]);
-        let [.., public, allowed, asked] = &egress[..] else { panic!("{egress:?}") };
+        let [.., public, allowed, asked] = egress else { panic!("{egress:?}") };
         assert_eq!(public["ports"], json!([{"protocol": "TCP", "port": 443}]));
         // The metadata service and the cluster are no public addresses.
         for block in list(&public["to"]) {

@@ -96,13 +96,24 @@ async fn the_demo_tells_its_story_and_goes_on_next_time() {
     for part in ["identify", "track/", "duplicate", "202"] {
         assert!(demo.said.contains(part), "no {part} in:\n{}", demo.said);
     }
+    // What the identify left in the directory comes back by itself and with the action.
+    let known = r#"user example-user  {"email":"user@example.com","name":"Example User"}"#;
+    assert!(demo.said.contains("users_identify -> directory (delivered)"), "{}", demo.said);
+    assert_eq!(demo.said.matches(known).count(), 2, "{}", demo.said);
     // It goes on serving what it says it serves.
     let grpc = demo.value("gRPC");
+    let get = ["directory", "get", "user", "example-user", "--server", &grpc, "--output", "json"];
+    let profile = run(&get).await.exits(0).json_lines();
+    assert_eq!(profile[0]["properties"]["email"], "user@example.com");
+    let missing = run(&["directory", "get", "user", "nobody", "--server", &grpc]).await.exits(1);
+    assert!(missing.said().contains("has no such entry"), "{}", missing.said());
     let list = ["events", "list", "--server", &grpc, "--output", "json"];
     let events = run(&list).await.exits(0).json_lines();
     assert_eq!(events.len(), 3, "an identify, a track, and the track again");
-    let pulled = run(&["actions", "pull", "--server", &grpc, "--output", "json"]).await.exits(0);
-    assert!(!pulled.json_lines().is_empty(), "actions wait to be read");
+    let pull = ["actions", "pull", "--expand", "--server", &grpc, "--output", "json"];
+    let pulled = run(&pull).await.exits(0).json_lines();
+    assert_eq!(pulled.len(), 1, "the workflow action waits to be read: {pulled:?}");
+    assert_eq!(pulled[0]["recipients"][0]["properties"]["name"], "Example User");
     demo.interrupt();
 
     let mut demo = Demo::start(&folder);

@@ -20,6 +20,7 @@ async fn single_is_killed() {
     prober.more(50).await;
     with_operator(&release).await;
     release.nothing_lost_or_doubled(prober, "web").await;
+    release.uninstall().await;
 }
 
 #[tokio::test]
@@ -39,6 +40,7 @@ async fn distributed_is_killed() {
     prober.more(50).await;
     with_operator(&release).await;
     release.nothing_lost_or_doubled(prober, "web").await;
+    release.uninstall().await;
 }
 
 async fn start(

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use segment_source_proto::admin::v1::action::State;
+use segment_source_proto::admin::v1::{ListDestinationsRequest, ListSourcesRequest, action::State};
 use segment_source_tests::{
     manifest::{secret, source},
     server::Server,
@@ -124,16 +124,34 @@ async fn nothing_is_delivered_while_delivery_is_suspended_or_the_secret_is_missi
     });
     let mut suspended = spec(&[("crm", to.clone())]);
     suspended["suspend"] = json!("Delivery");
-    let site = Site::with_web(suspended);
-    site.write("crm.yaml", &[secret("crm", "secret", "a")]);
+    let site = Site::with_web(spec(&[("crm", to.clone())]));
     let server = start(&site).await;
     let id = send(&server, "user-1").await;
     until(&server, &id, State::Pending).await;
+    assert_eq!(sink.asked().len(), 0, "without the secret nothing can be signed");
+
+    let secret = secret("crm", "secret", "a");
+    site.write("web.yaml", &[source("web", suspended), secret.clone()]);
+    let mut admin = server.admin().await;
+    eventually("delivery is suspended", || {
+        let mut admin = admin.clone();
+        async move {
+            let sources = admin.list_sources(ListSourcesRequest {}).await.expect("sources");
+            sources.into_inner().sources.iter().any(|it| it.delivery_suspended).then_some(())
+        }
+    })
+    .await;
+    let request = ListDestinationsRequest { namespace: "test".into(), name: "web".into() };
+    let listed = admin.list_destinations(request).await.expect("destinations").into_inner();
+    assert!(listed.destinations.iter().all(|it| !it.unresolved), "the secret is known: {listed:?}");
+    let second = send(&server, "user-1").await;
     tokio::time::sleep(Duration::from_millis(500)).await;
-    assert_eq!(sink.asked().len(), 0);
-    site.write("web.yaml", &[source("web", spec(&[("crm", to)]))]);
+    assert_eq!(sink.asked().len(), 0, "while it is suspended nothing is delivered");
+
+    site.write("web.yaml", &[source("web", spec(&[("crm", to)])), secret]);
     until(&server, &id, State::Delivered).await;
-    assert_eq!(sink.asked().len(), 1);
+    until(&server, &second, State::Delivered).await;
+    assert_eq!(sink.asked().len(), 2);
 }
 
 #[tokio::test]

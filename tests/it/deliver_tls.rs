@@ -23,18 +23,23 @@ use crate::deliver_http::{send, spec, until};
 fn certified(name: &str) -> (TlsAcceptor, String) {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-    let key = KeyPair::generate().unwrap();
-    let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-    let certificate = params.signed_by(&key, &authority).unwrap();
+    let authority = CertifiedIssuer::self_signed(
+        params,
+        KeyPair::generate().expect("a key or a certificate of it"),
+    )
+    .expect("a key or a certificate of it");
+    let key = KeyPair::generate().expect("a key or a certificate of it");
+    let params =
+        CertificateParams::new(vec![name.to_owned()]).expect("a key or a certificate of it");
+    let certificate = params.signed_by(&key, &authority).expect("a key or a certificate of it");
     let chain = vec![CertificateDer::from(certificate.der().to_vec())];
-    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let key = PrivateKeyDer::try_from(key.serialize_der()).expect("a key or a certificate of it");
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
-        .unwrap()
+        .expect("a key or a certificate of it")
         .with_no_client_auth()
         .with_single_cert(chain, key)
-        .unwrap();
+        .expect("a key or a certificate of it");
     (TlsAcceptor::from(Arc::new(config)), authority.pem())
 }
 

@@ -1,6 +1,6 @@
 //! All tests of the whole program. Rings by prefix, quick to slow: tidy, chart, cli, config, edge,
-//! accept, access, queue, directory, deliver, crash, image, kube, cluster; `tests/run` runs them in that order and refuses a
-//! test that is in none.
+//! accept, access, queue, directory, deliver, knock, replay, crash, image, kube, cluster; `tests/run`
+//! runs them in that order and refuses a test that is in none.
 
 mod accept_captures;
 mod accept_once;
@@ -16,8 +16,10 @@ mod chart_rules;
 mod chart_schemas;
 mod cli_demo;
 mod cli_docs;
+mod cli_explain;
 mod cli_tools;
 mod cli_validate;
+mod cluster_delivery;
 mod cluster_docs;
 mod cluster_failures;
 mod cluster_harness;
@@ -42,6 +44,10 @@ mod edge_unavailable;
 mod history_endpoint;
 mod image_build;
 mod knock_contract;
+mod knock_faults;
+mod knock_flow;
+mod knock_input;
+mod knock_limits;
 mod kube_chart;
 mod kube_crd_admission;
 mod kube_crd_described;
@@ -65,5 +71,12 @@ mod load;
 mod queue_consume;
 mod queue_lanes;
 mod queue_settle;
+mod replay_dead;
+mod replay_erase;
+mod replay_events;
+mod replay_hold;
+mod replay_repeat;
+mod replay_retention;
+mod replay_site;
 mod tidy_arrows;
 mod tidy_files;

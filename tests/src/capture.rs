@@ -146,7 +146,12 @@ pub fn capture_spec() -> Value {
     fixture("captures-spec.yaml")
 }
 
-fn fixture<T: DeserializeOwned>(file: &str) -> T {
+/// Reads a YAML file among the fixtures.
+///
+/// # Panics
+/// When it cannot be read.
+#[must_use]
+pub fn fixture<T: DeserializeOwned>(file: &str) -> T {
     let text = fs::read_to_string(fixtures().join(file)).expect("the fixture can be read");
     serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{file}: {error}"))
 }

@@ -5,6 +5,7 @@ pub mod admission;
 pub mod bare;
 pub mod capture;
 pub mod chart;
+pub mod clock;
 pub mod command;
 pub mod health;
 pub mod history;

@@ -13,6 +13,7 @@ use std::{
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpSocket, TcpStream},
+    sync::Notify,
     task::JoinHandle,
     time::{Instant, sleep},
 };
@@ -58,6 +59,15 @@ impl Asked {
 pub enum Answer {
     /// This status, with more header lines (each ending in CR LF).
     Status(u16, String),
+    /// The same, with a body.
+    Reply {
+        /// The status code.
+        status: u16,
+        /// More header lines, each ending in CR LF.
+        headers: String,
+        /// What follows them.
+        body: String,
+    },
     /// 200 after a while.
     Slow(Duration),
     /// Closes the connection without a word.
@@ -68,6 +78,8 @@ pub enum Answer {
     Endless,
     /// Nothing, for as long as the connection lasts.
     Never,
+    /// The other answer, once it is notified.
+    Once(Arc<Notify>, Box<Answer>),
     /// 200, and when that is written, this.
     Then(Hook),
 }
@@ -127,6 +139,8 @@ pub struct Sink {
     state: Arc<Mutex<State>>,
     tls: Option<TlsAcceptor>,
     serving: Option<JoinHandle<()>>,
+    /// Keeps the port while it is stopped, which somebody else could get meanwhile.
+    _port: Option<TcpSocket>,
 }
 
 impl Drop for Sink {
@@ -149,7 +163,23 @@ impl Sink {
         tls: Option<TlsAcceptor>,
         script: impl Fn(&Asked) -> Answer + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let socket = bound(([127, 0, 0, 1], 0).into()).expect("a free port");
+        let port = bound(socket.local_addr().expect("an address")).expect("the same port");
+        let listener = socket.listen(BACKLOG).expect("it listens");
+        let mut sink = Self::on(listener, tls, script);
+        sink._port = Some(port);
+        sink
+    }
+
+    /// One that listens there already.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn on(
+        listener: TcpListener,
+        tls: Option<TlsAcceptor>,
+        script: impl Fn(&Asked) -> Answer + Send + Sync + 'static,
+    ) -> Self {
         let address = listener.local_addr().expect("an address");
         let state = State {
             script: Arc::new(script),
@@ -158,7 +188,8 @@ impl Sink {
             connections: 0,
             open: 0,
         };
-        let mut sink = Self { address, state: Arc::new(Mutex::new(state)), tls, serving: None };
+        let state = Arc::new(Mutex::new(state));
+        let mut sink = Self { address, state, tls, serving: None, _port: None };
         sink.serve(listener);
         sink
     }
@@ -226,12 +257,8 @@ impl Sink {
     /// # Panics
     /// When it cannot.
     pub async fn again(&mut self) {
-        let bind = || async {
-            let socket = TcpSocket::new_v4().ok()?;
-            socket.set_reuseaddr(true).ok()?;
-            socket.bind(self.address).ok()?;
-            socket.listen(1_024).ok()
-        };
+        // What was aborted listens until its task is gone.
+        let bind = || async { bound(self.address).ok()?.listen(BACKLOG).ok() };
         let listener = crate::wait::eventually("its port again", bind).await;
         self.serve(listener);
     }
@@ -251,6 +278,16 @@ impl Sink {
     fn locked<T>(&self, with_state: impl FnOnce(&mut State) -> T) -> T {
         with(&self.state, with_state)
     }
+}
+
+const BACKLOG: u32 = 1_024;
+
+/// A socket with this address, which others may have too as long as none of them listens.
+fn bound(address: SocketAddr) -> std::io::Result<TcpSocket> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
 }
 
 fn with<T>(state: &Mutex<State>, with_state: impl FnOnce(&mut State) -> T) -> T {
@@ -278,16 +315,21 @@ async fn requests(
             return Ok(());
         }
         let Some(asked) = read(&mut stream).await? else { return Ok(()) };
-        let answer = with(state, |state| {
+        let mut answer = with(state, |state| {
             state.asked.push(asked.clone());
             state.script.clone()
         })(&asked);
+        while let Answer::Once(notify, then) = answer {
+            notify.notified().await;
+            answer = *then;
+        }
         let mut after = None;
-        let (status, more) = match answer {
-            Answer::Status(status, more) => (status, more),
+        let (status, more, body) = match answer {
+            Answer::Status(status, more) => (status, more, String::new()),
+            Answer::Reply { status, headers, body } => (status, headers, body),
             Answer::Slow(time) => {
                 sleep(time).await;
-                (200, String::new())
+                (200, String::new(), String::new())
             }
             Answer::Close => return Ok(()),
             Answer::Garbage => {
@@ -303,13 +345,15 @@ async fn requests(
                     stream.flush().await?;
                 }
             }
-            Answer::Never => std::future::pending().await,
+            Answer::Never | Answer::Once(..) => std::future::pending().await,
             Answer::Then(hook) => {
                 after = Some(hook);
-                (200, String::new())
+                (200, String::new(), String::new())
             }
         };
-        let reply = format!("HTTP/1.1 {status} Said\r\n{more}content-length: 0\r\n\r\n");
+        let length = body.len();
+        let reply =
+            format!("HTTP/1.1 {status} Said\r\n{more}content-length: {length}\r\n\r\n{body}");
         stream.write_all(reply.as_bytes()).await?;
         stream.flush().await?;
         if let Some(Hook(hook)) = after {

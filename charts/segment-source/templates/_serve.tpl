@@ -41,6 +41,9 @@ containers:
       {{- if $ca }}
       - --destination-ca=/destination-ca/ca.crt
       {{- end }}
+      {{- range $tier, $rate := .root.Values.knockRates }}
+      - {{ printf "--knock-rate=%s=%d" $tier (int $rate) | quote }}
+      {{- end }}
       {{- else }}
       - --ingest={{ $full }}-grpc.{{ .root.Release.Namespace }}.svc:9090
       {{- end }}

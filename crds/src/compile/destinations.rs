@@ -159,6 +159,7 @@ impl Compiler<'_> {
         spec: &'a SegmentSourceSpec,
     ) -> &'a str {
         let name = destination_of(mapping, spec);
+        self.key_fits(field, mapping, name, spec);
         let action = match mapping.action {
             Action::WorkflowsTrigger { .. } => "workflowsTrigger",
             Action::WorkflowsCancel { .. } => "workflowsCancel",
@@ -176,6 +177,31 @@ impl Compiler<'_> {
             self.problem(field, format!("{because}`{name}` {why}; {advice}"));
         }
         name
+    }
+
+    /// A literal key is a part of the URL at Knock. With one that cannot be, every action would be a
+    /// dead letter, and would stay one with its stored bytes.
+    fn key_fits(&mut self, field: &str, mapping: &Mapping, name: &str, spec: &SegmentSourceSpec) {
+        let (at, key) = match &mapping.action {
+            Action::WorkflowsTrigger { workflow, .. } => ("workflowsTrigger.workflow", workflow),
+            Action::WorkflowsCancel { workflow, .. } => ("workflowsCancel.workflow", workflow),
+            Action::AudiencesAddMember { audience, .. } => {
+                ("audiencesAddMember.audience", audience)
+            }
+            Action::AudiencesRemoveMember { audience, .. } => {
+                ("audiencesRemoveMember.audience", audience)
+            }
+            _ => return,
+        };
+        let no_key = key.contains(['/', '#']) || matches!(key.as_str(), "." | "..");
+        if no_key && spec.destinations.iter().any(|it| it.name == name && it.knock.is_some()) {
+            self.problem(
+                format!("{field}.action.{at}"),
+                format!(
+                    "`{key}` is no key that Knock can have (no `/`, no `#`); take it from Knock"
+                ),
+            );
+        }
     }
 }
 

@@ -79,19 +79,26 @@ pub enum ClientError {
     Tls(#[from] rustls::Error),
 }
 
+/// TLS of a client. Servers prove themselves by the authorities of the system (Mozilla's where the
+/// system has none), and those in `authorities`, a PEM file.
+///
+/// # Errors
+/// Names the file that cannot be read, and says why.
+pub fn client_tls(authorities: Option<&Path>) -> Result<ClientConfig, ClientError> {
+    Ok(ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots(authorities)?)
+        .with_no_client_auth())
+}
+
 impl HttpClient {
-    /// A client that reaches what the guard permits. Servers prove themselves by the authorities of
-    /// the system (Mozilla's where the system has none), and those in `authorities`, a PEM file.
+    /// A client that reaches what the guard permits; `authorities` as [`client_tls`] has them.
     ///
     /// # Errors
     /// Names the file that cannot be read, and says why.
     pub fn new(guard: Guard, authorities: Option<&Path>) -> Result<Self, ClientError> {
-        let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots(authorities)?)
-            .with_no_client_auth();
         let client = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls)
+            .tls_backend_preconfigured(client_tls(authorities)?)
             // A proxy of the environment would connect to what the guard does not permit.
             .no_proxy()
             .redirect(redirect::Policy::none())

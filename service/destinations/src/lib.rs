@@ -10,6 +10,7 @@ mod http;
 mod knock;
 pub mod queue;
 
-pub use client::{ClientError, HttpClient};
+pub use client::{ClientError, HttpClient, client_tls};
 pub use destination::{Credential, Delivery, Destination, Destinations, Format, Kind, from_wire};
 pub use guard::{Allowed, Guard};
+pub use knock::{InvalidKnockRate, KnockRate, KnockRates};

@@ -14,6 +14,7 @@ mod retention;
 mod source;
 mod status;
 mod submit;
+mod suspension;
 
 #[cfg(test)]
 mod tests;

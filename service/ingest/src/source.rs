@@ -13,7 +13,7 @@ use segment_source_core::{
     json,
     mapping::{ActionTemplate, ActionType, Mapping, Mappings, Nulls, Parameter},
     path::Path,
-    source::SourceId,
+    source::{DestinationId, SourceId},
 };
 use segment_source_proto::config::v1 as wire;
 use segment_source_rpc::{Grant, Right, Token};
@@ -135,6 +135,14 @@ impl Source {
     /// Names of the destinations, in the manifest's order.
     pub fn destinations(&self) -> impl Iterator<Item = &str> {
         self.destinations.iter().map(|it| it.name.as_str())
+    }
+
+    /// The destinations as the store names them, each with its kind.
+    pub(crate) fn queues(&self) -> impl Iterator<Item = (&'static str, DestinationId)> {
+        self.destinations.iter().map(|it| {
+            let (source, name) = (self.id.clone(), it.name.as_str().into());
+            (it.kind, DestinationId { source, name })
+        })
     }
 
     /// Whether events are accepted and wait (`suspend: Delivery`).

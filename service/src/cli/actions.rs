@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use super::{
     client::{self, Connection, Server, explain},
+    directory::EntityView,
     print,
     view::{self, Json},
 };
@@ -47,6 +48,9 @@ pub struct Pull {
     /// Settles them as done.
     #[arg(long)]
     ack: bool,
+    /// Shows what the directory of the source knows of the recipients.
+    #[arg(long)]
+    expand: bool,
     /// How long to wait when nothing is ready, at most 60s.
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = parse_duration)]
     wait: Duration,
@@ -65,6 +69,8 @@ struct Pulled {
     accepted: String,
     settled: &'static str,
     payload: Json,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    recipients: Vec<EntityView>,
 }
 
 /// Runs it.
@@ -88,7 +94,7 @@ pub async fn run(command: Command, output: Output) -> anyhow::Result<ExitCode> {
             max_actions: args.max - shown,
             lease: None,
             wait: Some(wire(wait)),
-            expand_recipients: false,
+            expand_recipients: args.expand,
             consumer: "segment-source actions pull".to_owned(),
         };
         let deliveries = queue.pull(request).await.map_err(explain)?.into_inner().deliveries;
@@ -131,6 +137,7 @@ fn show(delivery: Delivery, settled: &'static str, output: Output) -> anyhow::Re
         attempt: delivery.attempt,
         idempotency_key: delivery.idempotency_key,
         settled,
+        recipients: delivery.recipients.into_iter().map(EntityView::new).collect(),
     };
     match output {
         Output::Json => print::json(&pulled)?,
@@ -149,13 +156,16 @@ fn show(delivery: Delivery, settled: &'static str, output: Output) -> anyhow::Re
             let rows = rows.map(|(name, value)| vec![name.to_owned(), value.clone()]);
             print::line(&print::table(&[], rows))?;
             print::line(&format!("payload          {}", print::one_line(pulled.payload.text())))?;
+            for recipient in &pulled.recipients {
+                print::line(&format!("recipient        {}", recipient.line()))?;
+            }
             print::line(&format!("{settled}\n"))?;
         }
     }
     Ok(())
 }
 
-async fn settle(
+pub(super) async fn settle(
     queue: &mut QueueClient<Connection>,
     tokens: Vec<Bytes>,
     ack: bool,

@@ -7,6 +7,7 @@ use clap::Args;
 use segment_source_core::source::SourceId;
 use segment_source_proto::{
     admin::v1::{ListSourcesRequest, admin_client::AdminClient},
+    directory::v1::directory_client::DirectoryClient,
     queue::v1::queue_client::QueueClient,
 };
 use segment_source_runtime::{
@@ -55,6 +56,10 @@ impl Server {
 
     pub(crate) async fn queue(&self) -> anyhow::Result<QueueClient<Connection>> {
         Ok(QueueClient::new(self.connect().await?).max_decoding_message_size(MAX_MESSAGE))
+    }
+
+    pub(crate) async fn directory(&self) -> anyhow::Result<DirectoryClient<Connection>> {
+        Ok(DirectoryClient::new(self.connect().await?).max_decoding_message_size(MAX_MESSAGE))
     }
 
     async fn connect(&self) -> anyhow::Result<Connection> {

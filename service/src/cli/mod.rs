@@ -3,11 +3,18 @@
 pub mod actions;
 pub(crate) mod client;
 pub mod demo;
+pub mod destinations;
+pub mod directory;
+pub mod erase_user;
 pub mod events;
+pub mod explain;
 pub(crate) mod local;
+pub(crate) mod moment;
 pub(crate) mod print;
 pub mod rehearse;
+pub mod replay;
 pub mod send;
+pub(crate) mod typed;
 pub mod validate;
 pub(crate) mod view;
 
@@ -35,7 +42,12 @@ pub async fn run(command: Command, output: Output) -> anyhow::Result<ExitCode> {
         Command::Rehearse(args) => rehearse::run(args, output).await,
         Command::Send(args) => send::run(args, output).await,
         Command::Events(command) => events::run(command, output).await,
+        Command::Explain(args) => explain::run(args, output).await,
         Command::Actions(command) => actions::run(command, output).await,
+        Command::Destinations(command) => destinations::run(command, output).await,
+        Command::Replay(args) => replay::run(args, output).await,
+        Command::EraseUser(args) => erase_user::run(args, output).await,
+        Command::Directory(command) => directory::run(command, output).await,
     }
 }
 

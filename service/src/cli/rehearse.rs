@@ -155,6 +155,9 @@ mod tests {
             reason: reason.to_owned(),
             idempotency_key: String::new(),
             not_before: String::new(),
+            run: 0,
+            history: Vec::new(),
+            answer: String::new(),
             payload,
         };
         let mapping = |name: &str, action: Option<ActionView>, reason: &str| RehearsedView {

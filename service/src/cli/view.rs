@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use prost_types::Timestamp as WireTimestamp;
 use segment_source_proto::{
     admin::v1::{
-        Action, EventSummary, GetEventResponse, Note, Outcome, RehearseResponse, RehearsedMapping,
-        action::State,
+        Action, Attempt, EventSummary, GetEventResponse, Note, Outcome, RehearseResponse,
+        RehearsedMapping, action::State,
     },
     event::v1::{Header, Verdict},
 };
@@ -20,7 +20,7 @@ pub(crate) fn time(wire: Option<&WireTimestamp>) -> String {
 }
 
 /// The part of a name after the enum's prefix, in lower case.
-fn value_name(name: &str, prefix: &str) -> String {
+pub(crate) fn value_name(name: &str, prefix: &str) -> String {
     name.strip_prefix(prefix).unwrap_or(name).to_lowercase()
 }
 
@@ -159,8 +159,45 @@ pub(crate) struct ActionView {
     pub(crate) reason: String,
     pub(crate) idempotency_key: String,
     pub(crate) not_before: String,
+    /// 0; each replay of the event makes another run.
+    pub(crate) run: u32,
+    /// Attempts that ended, oldest first.
+    pub(crate) history: Vec<AttemptView>,
+    /// What the destination said in the end.
+    pub(crate) answer: String,
     /// `None` when the action failed to render.
     pub(crate) payload: Option<Json>,
+}
+
+/// One attempt to deliver an action.
+#[derive(Debug, Serialize)]
+pub(crate) struct AttemptView {
+    pub(crate) started: String,
+    pub(crate) ended: String,
+    /// Empty when it succeeded.
+    pub(crate) reason_code: String,
+    pub(crate) reason: String,
+}
+
+impl AttemptView {
+    /// When, and how it ended.
+    pub(crate) fn line(&self) -> String {
+        match self.reason_code.as_str() {
+            "" => format!("{}  done", self.started),
+            code => format!("{}  {code}: {}", self.started, self.reason),
+        }
+    }
+}
+
+impl From<Attempt> for AttemptView {
+    fn from(attempt: Attempt) -> Self {
+        Self {
+            started: time(attempt.started.as_ref()),
+            ended: time(attempt.ended.as_ref()),
+            reason_code: attempt.reason_code,
+            reason: attempt.reason,
+        }
+    }
 }
 
 impl From<Action> for ActionView {
@@ -169,6 +206,9 @@ impl From<Action> for ActionView {
         Self {
             state: value_name(action.state().as_str_name(), "STATE_"),
             not_before: time(action.not_before.as_ref()),
+            run: action.run,
+            history: action.history.into_iter().map(AttemptView::from).collect(),
+            answer: action.answer,
             payload: rendered.then(|| Json::new(&action.payload_json)),
             action_id: action.action_id,
             mapping: action.mapping,

@@ -320,9 +320,13 @@ async fn the_tables_of_the_roles_follow_and_keep_what_did_not_change() {
     let id = |name: &str| format!("prod/{name}").parse().unwrap();
     let (web, app) = (live_source(&folder.live, "web"), live_source(&folder.live, "app"));
     let ingested = folder.live.ingest.borrow().sources.clone();
-    let queues: Vec<String> =
+    let mut destinations: Vec<String> =
         folder.live.destinations.borrow().all.keys().map(ToString::to_string).collect();
-    assert_eq!((web.is_some(), app.is_some(), ingested.len(), queues.len()), (true, true, 2, 2));
+    destinations.sort();
+    let expected =
+        ["prod/app:default", "prod/app:directory", "prod/web:default", "prod/web:directory"];
+    assert_eq!((web.is_some(), app.is_some(), ingested.len()), (true, true, 2));
+    assert_eq!(destinations, expected);
 
     // Another mapping is not the edge's business, nor another source's.
     folder.write("a.yaml", &source("web", "two"));

@@ -21,7 +21,7 @@ use segment_source_destinations::{
     Guard, HttpClient, delivery::Deliverer, directory::DirectoryService, queue::QueueService,
 };
 use segment_source_edge::{Edge, Settings};
-use segment_source_ingest::{AdminService, IngestService, Planner};
+use segment_source_ingest::{AdminService, IngestService, Planner, Retention};
 use segment_source_rpc::Access;
 use segment_source_runtime::{
     health::{Pages, Readiness},
@@ -31,6 +31,7 @@ use segment_source_runtime::{
     tls::Security,
 };
 use segment_source_store::{
+    Clock,
     embedded::{Options, Store},
     system_clock,
 };
@@ -60,7 +61,7 @@ pub(crate) enum Stage {
     Edge,
     /// gRPC: finishes what was submitted and gives open leases back.
     Services,
-    /// Finishes the plans under way.
+    /// Finishes the plans under way, and lets go of no more of the logs.
     Planner,
     /// Finishes the deliveries under way, as far as there is time, and gives back the rest.
     Delivery,
@@ -129,6 +130,8 @@ struct Parts {
     tasks: Tasks<Stage>,
     readiness: Readiness,
     registry: Registry,
+    /// One for all: what one part wrote, others compare with their now.
+    clock: Clock,
     /// Where the pages find the registry once it is complete.
     published: Arc<OnceLock<Registry>>,
 }
@@ -143,7 +146,7 @@ impl Parts {
         tasks.spawn(Stage::Health, "the health listener", async move {
             Ok(pages.serve(admin, stop).await?)
         });
-        Self { tasks, readiness, registry: metrics::registry(), published }
+        Self { tasks, readiness, registry: metrics::registry(), clock: system_clock(), published }
     }
 }
 
@@ -164,7 +167,7 @@ impl Parts {
     /// Takes what configuration there is and follows it; ready once there is something to serve.
     async fn follow_configuration(&mut self, args: &Serve, own: &Own) -> anyhow::Result<Live> {
         let latch = self.readiness.latch("configuration");
-        let provider = provider(args, own, &mut self.registry).await?;
+        let provider = provider(args, own, self.clock.clone(), &mut self.registry).await?;
         let (live, publisher) = config::publish(provider.snapshots(), args.role);
         let applied = live.applied.clone();
         let (mut read, stop) = (live.read.clone(), self.tasks.stop_of(Stage::Configuration));
@@ -218,7 +221,7 @@ impl Parts {
         grpc: Option<(TcpListener, Security, Access)>,
     ) -> anyhow::Result<()> {
         let latch = self.readiness.latch("store");
-        let store = open_store(args).await?;
+        let store = open_store(args, self.clock.clone()).await?;
         latch.set(true);
 
         let draining = self.tasks.stop_of(Stage::Services);
@@ -238,13 +241,15 @@ impl Parts {
             ),
             admin: AdminService::new(store.clone(), sources.clone(), draining.clone()),
         };
+        let retention = Retention::new(store.clone(), sources.clone());
         let planner = Planner::new(store.clone(), sources, registry);
         let deliverer = Deliverer::new(
             store.clone(),
             live.destinations.clone(),
             to_destinations(args).await?,
+            args.knock_rate.iter().copied().collect(),
             registry,
-            system_clock(),
+            self.clock.clone(),
             // Less than the half that its stage may take, unless those before it took very long.
             args.drain / 8,
         );
@@ -262,6 +267,11 @@ impl Parts {
         let stop = self.tasks.stop_of(Stage::Planner);
         self.tasks.spawn(Stage::Planner, "the planner", async move {
             planner.run(stop).await;
+            Ok(())
+        });
+        let stop = self.tasks.stop_of(Stage::Planner);
+        self.tasks.spawn(Stage::Planner, "the retention", async move {
+            retention.run(stop).await;
             Ok(())
         });
         let stop = self.tasks.stop_of(Stage::Delivery);
@@ -298,19 +308,24 @@ impl Parts {
 }
 
 /// Where configuration comes from.
-async fn provider(args: &Serve, own: &Own, registry: &mut Registry) -> anyhow::Result<Provider> {
+async fn provider(
+    args: &Serve,
+    own: &Own,
+    clock: Clock,
+    registry: &mut Registry,
+) -> anyhow::Result<Provider> {
     let cache = args.cache_dir();
     match args.config.clone() {
         Source::Folder(folder) => {
             let settings = folder::Settings::new(&folder, &cache);
-            let open = move || Folder::open(settings, system_clock());
+            let open = move || Folder::open(settings, clock);
             Ok(Provider::Folder(Box::new(spawn_blocking(open).await?)))
         }
         Source::Operator { address, secure } => {
             let identities = own.to_operator(secure)?;
             let (role, replica) = (args.role, args.replica.clone());
             let settings = operator::Settings { address, identities, role, replica, cache };
-            let operator = Operator::open(settings, system_clock(), registry).await?;
+            let operator = Operator::open(settings, clock, registry).await?;
             Ok(Provider::Operator(Box::new(operator)))
         }
     }
@@ -326,10 +341,10 @@ async fn to_destinations(args: &Serve) -> anyhow::Result<HttpClient> {
 }
 
 /// Opening reads the journal, which may take a moment and blocks.
-async fn open_store(args: &Serve) -> anyhow::Result<Store> {
+async fn open_store(args: &Serve, clock: Clock) -> anyhow::Result<Store> {
     let folder = args.store.clone();
     let options = Options::default();
-    spawn_blocking(move || Store::open(&folder, options, system_clock()))
+    spawn_blocking(move || Store::open(&folder, options, clock))
         .await?
         .context("cannot open the store (--store)")
 }

@@ -16,15 +16,6 @@ pub type Millis = u64;
 /// Where a store gets the time from. It may step back; stores cope.
 pub type Clock = Arc<dyn Fn() -> Millis + Send + Sync>;
 
-/// The system's clock.
-#[must_use]
-pub fn system_clock() -> Clock {
-    Arc::new(|| {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        u64::try_from(now.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
-    })
-}
-
 /// Identity of one submitted element: 16 random bytes of the edge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Receipt(pub [u8; 16]);

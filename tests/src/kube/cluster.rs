@@ -13,7 +13,7 @@ use std::{
 use kube::Client;
 use serde_json::{Value, json};
 use tokio::{
-    net::{TcpStream, UdpSocket},
+    net::{TcpListener, TcpStream, UdpSocket},
     process::Command,
     sync::OnceCell,
 };
@@ -121,6 +121,14 @@ impl Cluster {
     /// Those of the system.
     pub async fn udp(&self, address: SocketAddr) -> io::Result<UdpSocket> {
         netns::udp(&self.netns, address).await
+    }
+
+    /// Listens at the node's address, where pods can reach it.
+    ///
+    /// # Panics
+    /// When there is no free port.
+    pub async fn listen(&self) -> TcpListener {
+        netns::listen(&self.netns, node::ADDRESS).await.expect("there is a free port")
     }
 
     /// An address on this side that leads to a pod, a Service or the node, until it is dropped.

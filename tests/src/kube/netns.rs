@@ -1,7 +1,15 @@
 //! Sockets in another network namespace: a socket stays in the one that its thread was in, so a
-//! thread goes there, connects, and ends.
+//! thread goes there, connects or listens, and ends.
 
-use std::{fs::File, io, net::SocketAddr, os::fd::AsFd, path::Path, path::PathBuf, thread};
+use std::{
+    fs::File,
+    io,
+    net::{IpAddr, SocketAddr},
+    os::fd::AsFd,
+    path::Path,
+    path::PathBuf,
+    thread,
+};
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use tokio::{
@@ -34,6 +42,16 @@ pub async fn udp(netns: &Path, address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = inside(netns, open).await?;
     socket.set_nonblocking(true)?;
     UdpSocket::from_std(socket)
+}
+
+/// Listens at an address inside of the namespace, on a free port.
+///
+/// # Errors
+/// Those of the system.
+pub async fn listen(netns: &Path, address: IpAddr) -> io::Result<TcpListener> {
+    let listener = inside(netns, move || std::net::TcpListener::bind((address, 0))).await?;
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
 }
 
 /// Does something in a thread that has gone into the namespace.

@@ -206,6 +206,35 @@ fn a_directory_runs_no_workflows() {
 }
 
 #[test]
+fn keys_that_knock_cannot_have_are_refused_where_they_go_to_knock() {
+    let to = "  defaultDestination: x\n  destinations: [{name: x, ";
+    let knock = format!("{to}knock: {{apiKeySecretRef: {{name: knock, key: good}}}}}}]\n");
+    let queue = format!("{to}queue: {{}}}}]\n");
+    for (action, field, other) in [
+        ("workflowsTrigger", "workflow", "recipients"),
+        ("workflowsCancel", "workflow", "cancellationKey"),
+        ("audiencesAddMember", "audience", "members"),
+        ("audiencesRemoveMember", "audience", "members"),
+    ] {
+        let mapping = |key: &str| {
+            format!(
+                "  mappings:\n    - {{name: a, eventType: paid, action: {{{action}: {{{field}: \
+                 {key:?}, {other}: {{path: userId}}}}}}}}\n"
+            )
+        };
+        for key in ["a/b", "a#b", ".", ".."] {
+            let message = format!(
+                "`{key}` is no key that Knock can have (no `/`, no `#`); take it from Knock"
+            );
+            let field = format!("spec.mappings[0].action.{action}.{field}");
+            check(&format!("{knock}{}", mapping(key)), &[(&field, &message)]);
+            check(&format!("{queue}{}", mapping(key)), &[]);
+        }
+        check(&format!("{knock}{}", mapping("new order. 100%")), &[]);
+    }
+}
+
+#[test]
 fn urls_are_those_that_can_be_called() {
     for (url, right) in [
         ("https://crm.example", true),

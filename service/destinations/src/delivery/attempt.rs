@@ -26,6 +26,8 @@ pub(super) struct Ticket {
     pub(super) first_attempt: Option<Millis>,
     /// The only one under way, to find out how the destination is.
     pub(super) probe: bool,
+    /// Which of the worker's configurations it is attempted with.
+    pub(super) edition: u32,
 }
 
 /// An attempt that has ended.

@@ -30,9 +30,8 @@ impl Sign {
     /// attempts count then, and a few users that fail for good stop no others.
     pub(super) fn of(outcome: &Outcome, attempt: u32, probe: bool) -> Self {
         match outcome {
-            Outcome::Done { .. }
-            | Outcome::Retry { code: code::RATE_LIMITED, .. }
-            | Outcome::Dead { code: code::REJECTED | code::REDIRECT, .. } => Self::Alive,
+            Outcome::Done { .. } | Outcome::Retry { code: code::RATE_LIMITED, .. } => Self::Alive,
+            Outcome::Dead { code, .. } if code::is_answer(code) => Self::Alive,
             Outcome::Retry { code: code::TRANSPORT | code::TIMEOUT, .. } => Self::Down,
             Outcome::Retry { code: code::FAILING, .. } if attempt == 1 || probe => Self::Down,
             Outcome::Retry { .. } | Outcome::Refused { .. } | Outcome::Dead { .. } => Self::None,
@@ -179,6 +178,7 @@ mod tests {
             (retry(code::FAILING), 2, true, Sign::Down),
             (retry(code::RATE_LIMITED), 1, false, Sign::Alive),
             (dead(code::REJECTED), 1, false, Sign::Alive),
+            (dead("workflow_missing"), 1, false, Sign::Alive),
             (dead(code::ADDRESS_NOT_ALLOWED), 1, false, Sign::None),
             (refused, 1, false, Sign::None),
         ] {

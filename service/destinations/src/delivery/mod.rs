@@ -28,7 +28,7 @@ pub(crate) use outcome::{Outcome, code};
 pub(crate) use retry_after::retry_after;
 
 use self::{metrics::Metrics, pacer::Pacer, worker::Worker};
-use crate::{Destination, Destinations, HttpClient};
+use crate::{Destination, Destinations, HttpClient, KnockRates};
 
 /// Delivers to all destinations that are pushed to.
 pub struct Deliverer {
@@ -61,18 +61,20 @@ impl Drop for Handle {
 }
 
 impl Deliverer {
-    /// Delivers what waits in `store` for the destinations that are named, by the time of `clock`.
+    /// Delivers what waits in `store` for the destinations that are named, by the time of `clock`,
+    /// calling Knock no more often than `rates` says.
     /// When it is stopped, attempts under way have `grace` to end.
     #[must_use]
     pub fn new(
         store: Store,
         destinations: watch::Receiver<Arc<Destinations>>,
         client: HttpClient,
+        rates: KnockRates,
         registry: &mut Registry,
         clock: Clock,
         grace: Duration,
     ) -> Self {
-        let (pacer, metrics) = (Pacer::default(), Metrics::register(registry));
+        let (pacer, metrics) = (Pacer::new(rates), Metrics::register(registry));
         let shared = Arc::new(Shared { store, client, clock, pacer, metrics, grace });
         Self { shared, destinations, workers: HashMap::new(), running: JoinSet::new() }
     }

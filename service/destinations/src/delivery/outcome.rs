@@ -64,4 +64,9 @@ pub(crate) mod code {
     pub(crate) const INTERNAL: &str = "internal";
     /// There is nothing to deliver: its event is no longer in the log.
     pub(crate) const EVENT_GONE: &str = "event_gone";
+
+    /// Whether a dead letter with this code means that the destination has answered.
+    pub(crate) fn is_answer(code: &str) -> bool {
+        matches!(code, REJECTED | REDIRECT) || crate::knock::CODES.contains(&code)
+    }
 }

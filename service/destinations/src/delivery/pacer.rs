@@ -10,11 +10,14 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::{Credential, knock::Tier};
+use crate::{Credential, KnockRates, knock::Tier};
 
 /// All paces.
 #[derive(Debug, Default)]
-pub(super) struct Pacer(Mutex<HashMap<(Credential, Tier), Pace>>);
+pub(super) struct Pacer {
+    rates: KnockRates,
+    paces: Mutex<HashMap<(Credential, Tier), Pace>>,
+}
 
 /// Of one limit. Nine tenths of the calls come evenly, a tenth may come together: so there are never
 /// more than the limit in any second.
@@ -27,9 +30,14 @@ struct Pace {
 }
 
 impl Pacer {
+    /// One for these limits.
+    pub(super) fn new(rates: KnockRates) -> Self {
+        Self { rates, paces: Mutex::default() }
+    }
+
     /// A turn for so many calls; at the earliest now.
     pub(super) fn turn(&self, who: &Credential, tier: Tier, calls: u32, now: Instant) -> Instant {
-        let limit = tier.per_second();
+        let limit = self.rates.per_second(tier);
         // Rounded up, so that not one more fits in.
         let apart = Duration::from_secs(10) / (limit * 9) + Duration::from_nanos(1);
         let together = apart * (limit / 10);
@@ -60,7 +68,7 @@ impl Pacer {
         change: impl FnOnce(&mut Pace) -> T,
     ) -> T {
         // What a panic left is still a pace.
-        let mut paces = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut paces = self.paces.lock().unwrap_or_else(PoisonError::into_inner);
         let fresh = Pace { taken_to: now, paused_to: now };
         change(paces.entry((who.clone(), tier)).or_insert(fresh))
     }
@@ -73,7 +81,7 @@ mod tests {
     use tokio::time::Instant;
 
     use super::{Pacer, Tier};
-    use crate::Credential;
+    use crate::{Credential, KnockRate};
 
     #[test]
     fn no_second_has_more_calls_than_the_limit() {
@@ -90,6 +98,18 @@ mod tests {
     }
 
     const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn the_limits_are_those_that_were_given() {
+        let rates = ["2=1", "5=100000"].map(|rate| rate.parse::<KnockRate>().unwrap());
+        let (pacer, now) = (Pacer::new(rates.into_iter().collect()), Instant::now());
+        let turn = |tier| pacer.turn(&Credential::new("a"), tier, 1, now);
+        assert_eq!(turn(Tier::Two), now);
+        assert!(turn(Tier::Two) > now + SECOND);
+        let turns: Vec<Duration> = (0..100_000).map(|_| turn(Tier::Five) - now).collect();
+        // A tenth at once, the others at 90,000 a second.
+        assert!((0.95..1.05).contains(&turns[99_999].as_secs_f64()), "{:?}", turns[99_999]);
+    }
 
     #[test]
     fn every_credential_and_tier_has_its_own() {

@@ -34,7 +34,7 @@ pub(crate) enum Tier {
 }
 
 impl Tier {
-    /// Calls a second that Knock allows.
+    /// Calls a second that Knock allows, unless it has agreed to more.
     pub(crate) const fn per_second(self) -> u32 {
         match self {
             Self::Two => 5,

@@ -6,10 +6,15 @@ use reqwest::{StatusCode, header::HeaderMap};
 use serde::Deserialize;
 
 use super::Call;
-use crate::delivery::{Outcome, retry_after};
+use crate::delivery::{Outcome, code, retry_after};
 
 /// The most of Knock's own words that is kept.
 const WORDS: usize = 300;
+
+/// Knock's codes of errors that are reason codes of dead letters too, so that what failed of one
+/// cause is found by it and run again once that is mended. All others are `rejected`.
+pub(crate) const CODES: [&str; 5] =
+    ["actor_missing", "channel_invalid", "invalid_params", "workflow_inactive", "workflow_missing"];
 
 /// Errors are told by `code`; `message` is for people only.
 #[derive(Default, Deserialize)]
@@ -38,17 +43,19 @@ pub(crate) fn judge(
         return Outcome::Done { answer: message };
     }
     if matches!(status.as_u16(), 401 | 403) {
-        return Outcome::Refused { code: "credential_refused", message };
+        return Outcome::Refused { code: code::CREDENTIAL_REFUSED, message };
     }
     if retryable(status, headers) {
         let after = header(headers, "retry-after-ms")
             .and_then(|value| value.parse().ok())
             .map(Duration::from_millis)
             .or_else(|| retry_after(headers, now));
-        let code = if status == StatusCode::TOO_MANY_REQUESTS { "rate_limited" } else { "failing" };
+        let limited = status == StatusCode::TOO_MANY_REQUESTS;
+        let code = if limited { code::RATE_LIMITED } else { code::FAILING };
         return Outcome::Retry { code, message, after };
     }
-    Outcome::Dead { code: "rejected", message }
+    let known = CODES.into_iter().find(|code| *code == said.code);
+    Outcome::Dead { code: known.unwrap_or(code::REJECTED), message }
 }
 
 /// As Knock's own client decides.
@@ -135,7 +142,7 @@ mod tests {
         let body = r#"{"code":"invalid_params","message":"no","status":422,"type":"x"}"#;
         let told = |status: &str| format!("Knock answered {status}: no (invalid_params)");
         let message = told("422 Unprocessable Entity");
-        assert_eq!(triggered(422, &[], body), Outcome::Dead { code: "rejected", message });
+        assert_eq!(triggered(422, &[], body), Outcome::Dead { code: "invalid_params", message });
         let message = told("401 Unauthorized");
         let refused = Outcome::Refused { code: "credential_refused", message };
         assert_eq!(triggered(401, &[], body), refused);
@@ -143,7 +150,11 @@ mod tests {
         let again = Outcome::Retry { code: "failing", message: message.clone(), after: None };
         assert_eq!(triggered(503, &[], body), again);
         let stop = [("x-should-retry", "false")];
-        assert_eq!(triggered(503, &stop, body), Outcome::Dead { code: "rejected", message });
+        assert_eq!(triggered(503, &stop, body), Outcome::Dead { code: "invalid_params", message });
+        for body in [r#"{"code":"what_is_new","message":"no"}"#, "", "<html>", "[1]"] {
+            let dead = triggered(400, &[], body);
+            assert!(matches!(dead, Outcome::Dead { code: "rejected", .. }), "{dead:?}");
+        }
         for status in [408, 409, 425, 500, 504] {
             assert!(matches!(triggered(status, &[], ""), Outcome::Retry { .. }), "{status}");
         }

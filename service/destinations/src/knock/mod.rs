@@ -4,6 +4,8 @@
 
 mod call;
 mod judge;
+mod rates;
 
 pub(crate) use call::{Call, Tier, calls};
-pub(crate) use judge::judge;
+pub(crate) use judge::{CODES, judge};
+pub use rates::{InvalidKnockRate, KnockRate, KnockRates};

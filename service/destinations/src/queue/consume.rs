@@ -197,7 +197,7 @@ impl OpenLeases {
     fn add(&mut self, token: LeaseToken, expires: Millis) {
         // A client that never settles must not make this grow: forget what is long over.
         if self.expires.len() >= 4 * MAX_ACTIONS {
-            let now = segment_source_store::system_clock()();
+            let now = self.store.now();
             self.expires.retain(|_, expires| *expires >= now);
         }
         self.expires.insert(token, expires);

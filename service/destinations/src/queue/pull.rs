@@ -1,9 +1,6 @@
 //! `Pull`: take what is ready, or wait a while for it. Also the waiting that `Consume` shares.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{sync::Arc, time::Duration};
 
 use segment_source_core::source::DestinationId;
 use segment_source_proto::queue::v1::{Delivery, PullRequest, PullResponse};
@@ -122,11 +119,23 @@ impl Take {
             None => return Err(problem::queue_gone(&self.queue)),
             Some(state) if state.suspended => Taken::default(),
             Some(_) => {
-                let take = self.service.store.take(&self.queue, max, self.lease);
-                take.await.map_err(|error| problem::store(&error))?
+                let store = &self.service.store;
+                let ledger =
+                    store.hold_ledger(&self.queue).map_err(|error| problem::store(&error))?;
+                let hold = ledger.hold;
+                match hold.filter(|hold| hold.until.is_none_or(|until| until > store.now())) {
+                    Some(hold) => Taken { leases: Vec::new(), next_due: hold.until },
+                    None => {
+                        let take = store.take(&self.queue, max, self.lease);
+                        take.await.map_err(|error| problem::store(&error))?
+                    }
+                }
             }
         };
-        let due = taken.next_due.map_or(LOOK_AGAIN, |due| until(due).min(LOOK_AGAIN));
+        let wait = |due: Millis| {
+            Duration::from_millis(due.saturating_sub(self.service.store.now())).min(LOOK_AGAIN)
+        };
+        let due = taken.next_due.map_or(LOOK_AGAIN, wait);
         Ok((taken, Wake { ready, due: Instant::now() + due }))
     }
 
@@ -153,9 +162,4 @@ impl Take {
             status = self.permit.revoked() => Err(status),
         }
     }
-}
-
-fn until(due: Millis) -> Duration {
-    let due = UNIX_EPOCH + Duration::from_millis(due);
-    due.duration_since(SystemTime::now()).unwrap_or_default()
 }

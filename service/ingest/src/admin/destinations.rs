@@ -5,7 +5,7 @@ use prost_types::Timestamp;
 use segment_source_core::source::DestinationId;
 use segment_source_proto::admin::v1::{DestinationHold, DestinationStatus, HoldRequest};
 use segment_source_rpc::problem::{invalid, not_found};
-use segment_source_store::{Hold, Millis, embedded::Store, system_clock};
+use segment_source_store::{Hold, Millis, embedded::Store};
 use tonic::Status;
 
 use super::{present::timestamp, request::millis};
@@ -16,18 +16,20 @@ const LONGEST_REASON: usize = 1_024;
 
 /// All destinations of a source, in the manifest's order.
 pub(super) async fn list(store: &Store, source: &Source) -> Result<Vec<DestinationStatus>, Status> {
+    let now = store.now();
     let mut all = Vec::new();
     for destination in &source.destinations {
         let queue =
             DestinationId { source: source.id.clone(), name: destination.name.as_str().into() };
         let backlog = store.backlog(&queue).await.map_err(|error| status::store(&error))?;
-        let ledger = store.hold_ledger(&queue).await.map_err(|error| status::store(&error))?;
+        let ledger = store.hold_ledger(&queue).map_err(|error| status::store(&error))?;
         all.push(DestinationStatus {
             name: destination.name.clone(),
             kind: destination.kind.to_owned(),
             waiting_lanes: backlog.lanes,
             oldest: backlog.oldest.map(timestamp),
-            hold: ledger.hold.map(hold_view),
+            // One that is over is put away when somebody delivers.
+            hold: ledger.hold.filter(|it| it.until.is_none_or(|until| until > now)).map(hold_view),
             unresolved: destination.unresolved,
         });
     }
@@ -49,7 +51,7 @@ pub(super) async fn hold(
     request: HoldRequest,
 ) -> Result<(), Status> {
     let queue = existing(source, &request.destination)?;
-    let now = system_clock()();
+    let now = store.now();
     let hold = Hold {
         since: now,
         until: until(request.until, now)?,

@@ -2,11 +2,12 @@
 //! Driven by the client's reading, so it ends with the client; asking again goes on, as what is
 //! erased is not found again.
 
+use bytes::Bytes;
 use futures_util::stream::unfold;
 use segment_source_core::{event::EventId, source::SourceId};
 use segment_source_proto::admin::v1::EraseUserResponse;
 use segment_source_rpc::{Permit, problem};
-use segment_source_store::{directory::erase_user, embedded::Store, system_clock};
+use segment_source_store::{directory::erase_user, embedded::Store};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
@@ -20,6 +21,8 @@ pub(super) struct Erasure {
     permit: Permit,
     source: SourceId,
     user_id: String,
+    /// Whether a source of which there is nothing is one at all.
+    configured: bool,
     draining: CancellationToken,
     /// The entry looked at last.
     after: Option<EventId>,
@@ -32,10 +35,11 @@ impl Erasure {
         permit: Permit,
         source: SourceId,
         user_id: &str,
+        configured: bool,
         draining: CancellationToken,
     ) -> Self {
         let (user_id, told) = (user_id.to_owned(), EraseUserResponse::default());
-        Self { store, permit, source, user_id, draining, after: None, told }
+        Self { store, permit, source, user_id, configured, draining, after: None, told }
     }
 
     pub(super) fn answers(
@@ -78,7 +82,13 @@ impl Erasure {
 
     /// Last, so that no event that still waited has written to it behind our back.
     async fn directory(&mut self) -> Result<(), Status> {
-        let now = system_clock()();
+        if !self.configured && self.told.events_scanned == 0 {
+            let any = self.store.directory_scan(&self.source, Bytes::new(), None, 1).await;
+            if any.map_err(|error| status::store(&error))?.0.is_empty() {
+                return Err(status::no_such_source(&self.source));
+            }
+        }
+        let now = self.store.now();
         let erased = erase_user(&self.store, &self.source, &self.user_id, now).await;
         let erased = erased.map_err(|error| status::store(&error))?;
         self.told.directory_entries_erased = erased;

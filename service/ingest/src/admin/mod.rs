@@ -139,7 +139,9 @@ impl Admin for AdminService {
             return Err(problem::invalid("user_id", "name the user whose data is to be erased"));
         }
         let (store, draining) = (self.store.clone(), self.draining.clone());
-        let erasure = erase::Erasure::new(store, permit, id, &request.user_id, draining);
+        let configured = self.sources.borrow().sources.contains_key(&id);
+        let erasure =
+            erase::Erasure::new(store, permit, id, &request.user_id, configured, draining);
         Ok(Response::new(Box::pin(erasure.answers())))
     }
 

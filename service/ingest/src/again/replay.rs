@@ -72,6 +72,8 @@ pub(crate) struct Replay {
     position: Position,
     /// The last one found when counting: what comes later is none of this replay's.
     last: Position,
+    /// To be waited before the next page, so that no more run a second than were asked for.
+    rest: Duration,
     told: ReplayResponse,
 }
 
@@ -85,14 +87,15 @@ struct Position {
 /// Something to run again.
 enum Found {
     Action(Box<ActionStatus>),
-    Event(Box<LogEntry>),
+    Event(Box<PlannedEvent>),
 }
 
 impl Replay {
     pub(crate) fn new(tools: Tools, order: Order) -> Self {
         let position = Position { event: order.wanted.first(), action: None };
         let told = ReplayResponse::default();
-        Self { tools, order, phase: Phase::Counting, position, last: Position::default(), told }
+        let (last, rest) = (Position::default(), Duration::ZERO);
+        Self { tools, order, phase: Phase::Counting, position, last, rest, told }
     }
 
     pub(crate) fn answers(
@@ -123,6 +126,7 @@ impl Replay {
 
     async fn step(&mut self) -> Result<(), Status> {
         let counting = self.phase == Phase::Counting;
+        sleep(std::mem::take(&mut self.rest)).await;
         let (found, more) = self.page().await?;
         let count = u64::try_from(found.len()).unwrap_or(u64::MAX);
         if counting {
@@ -133,9 +137,7 @@ impl Replay {
             self.told.done += done;
             self.told.skipped += count - done;
             let per_second = self.order.per_second;
-            if per_second > 0 && done > 0 {
-                sleep(Duration::from_secs(done) / per_second).await;
-            }
+            self.rest = Duration::from_secs(done).checked_div(per_second).unwrap_or_default();
         }
         match (more, counting) {
             (true, _) => Ok(()),
@@ -173,6 +175,15 @@ impl Replay {
         self.told.complete = true;
     }
 
+    /// How many are looked at next; fewer when few may run a second, so that they do not come in
+    /// bursts.
+    fn size(&self) -> usize {
+        match (self.phase, usize::try_from(self.order.per_second)) {
+            (Phase::Running, Ok(per_second @ 1..PAGE)) => per_second,
+            _ => PAGE,
+        }
+    }
+
     /// The next ones, oldest first, and whether there are more.
     async fn page(&mut self) -> Result<(Vec<Found>, bool), Status> {
         match self.order.what {
@@ -182,11 +193,12 @@ impl Replay {
     }
 
     async fn dead(&mut self) -> Result<(Vec<Found>, bool), Status> {
-        let Self { tools, order, position, .. } = self;
+        let (Self { tools, order, position, .. }, size) = (&*self, self.size());
         let source = order.wanted.source();
-        let page = tools.store.dead(source, position.action, PAGE).await;
+        let page = tools.store.dead(source, position.action, size).await;
         let page = page.map_err(|error| status::store(&error))?;
-        let mut more = page.len() == PAGE;
+        // The store ends a page also when it is large.
+        let mut more = !page.is_empty();
         let mut found = Vec::new();
         for action in page {
             if self.phase == Phase::Running && self.last.action.is_some_and(|it| action.id > it) {
@@ -221,12 +233,12 @@ impl Replay {
     }
 
     async fn events(&mut self) -> Result<(Vec<Found>, bool), Status> {
-        let Self { tools, order, position, .. } = self;
+        let (Self { tools, order, position, .. }, size) = (&*self, self.size());
         let source = order.wanted.source();
-        let page = tools.store.read_log_after(source, position.event, PAGE).await;
+        let page = tools.store.read_log_after(source, position.event, size).await;
         let page = page.map_err(|error| status::store(&error))?;
         let mut more = !page.is_empty();
-        let mut found = Vec::new();
+        let mut wanted = Vec::new();
         for entry in page {
             let late =
                 self.phase == Phase::Running && self.last.event.is_some_and(|it| entry.id > it);
@@ -236,11 +248,36 @@ impl Replay {
             }
             self.position.event = Some(entry.id);
             let original = entry.duplicate_of.is_none() && entry.event.unmappable.is_none();
-            if original && entry.planned.is_some() && self.order.wanted.holds(&entry) {
-                found.push(Found::Event(Box::new(entry)));
+            // Nothing is left of those that were erased.
+            let there = entry.planned.is_some() && !entry.event.body.is_empty();
+            if original && there && self.order.wanted.holds(&entry) {
+                wanted.push(entry);
             }
         }
-        Ok((found, more))
+        let found = self.plan(wanted).await?.into_iter();
+        Ok((found.map(|planned| Found::Event(Box::new(planned))).collect(), more))
+    }
+
+    /// What the configuration of now makes of events, without those of which it makes nothing.
+    async fn plan(&self, entries: Vec<LogEntry>) -> Result<Vec<PlannedEvent>, Status> {
+        if entries.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (source, destination) = (self.source()?, self.order.destination.clone());
+        let plan = move |entry: LogEntry| {
+            let mut planned = render(&source, entry.id, &entry.event);
+            let there = |name: &str| destination.as_deref().is_none_or(|it| it == name);
+            planned.actions.retain(|action| there(&action.destination));
+            (!planned.actions.is_empty()).then_some(planned)
+        };
+        blocking(move || entries.into_iter().filter_map(plan).collect()).await
+    }
+
+    /// As it is now.
+    fn source(&self) -> Result<Arc<Source>, Status> {
+        let id = self.order.wanted.source();
+        let source = self.tools.sources.borrow().sources.get(id).cloned();
+        source.ok_or_else(|| status::no_such_source(id))
     }
 
     /// How many were run again.
@@ -248,16 +285,13 @@ impl Replay {
         if found.is_empty() {
             return Ok(0);
         }
-        let id = self.order.wanted.source();
-        let source = self.tools.sources.borrow().sources.get(id).cloned();
-        let source = source.ok_or_else(|| status::no_such_source(id))?;
         match &self.order.what {
-            What::Dead { .. } => self.revive(&source, found).await,
-            What::Events { id } => self.replay(*id, source, found).await,
+            What::Dead { .. } => self.revive(found).await,
+            What::Events { id } => self.replay(*id, found).await,
         }
     }
 
-    async fn revive(&self, source: &Arc<Source>, found: Vec<Found>) -> Result<u64, Status> {
+    async fn revive(&self, found: Vec<Found>) -> Result<u64, Status> {
         let mut all = Vec::new();
         for found in found {
             let Found::Action(action) = found else { continue };
@@ -265,7 +299,7 @@ impl Replay {
             let entry = entry.map_err(|error| status::store(&error))?;
             all.extend(entry.map(|entry| (entry, action.id)));
         }
-        let source = source.clone();
+        let source = self.source()?;
         let again = blocking(move || {
             let one =
                 |(entry, id): &(LogEntry, ActionId)| revivals(&source, entry, |it| it.id == *id);
@@ -276,27 +310,12 @@ impl Replay {
         Ok(u64::try_from(revived.into_iter().filter(|done| *done).count()).unwrap_or(u64::MAX))
     }
 
-    async fn replay(
-        &self,
-        id: ReplayId,
-        source: Arc<Source>,
-        found: Vec<Found>,
-    ) -> Result<u64, Status> {
-        let destination = self.order.destination.clone();
-        let planned = blocking(move || {
-            let entries = found.iter().filter_map(|found| match found {
-                Found::Event(entry) => Some(&**entry),
-                Found::Action(_) => None,
-            });
-            let plan = |entry: &LogEntry| {
-                let mut planned = render(&source, entry.id, &entry.event);
-                let there = |name: &str| destination.as_deref().is_none_or(|it| it == name);
-                planned.actions.retain(|action| there(&action.destination));
-                planned
-            };
-            entries.map(plan).collect::<Vec<PlannedEvent>>()
+    async fn replay(&self, id: ReplayId, found: Vec<Found>) -> Result<u64, Status> {
+        let planned = found.into_iter().filter_map(|found| match found {
+            Found::Event(planned) => Some(*planned),
+            Found::Action(_) => None,
         });
-        let runs = self.tools.store.replay(id, planned.await?).await;
+        let runs = self.tools.store.replay(id, planned.collect()).await;
         let runs = runs.map_err(|error| status::store(&error))?;
         Ok(u64::try_from(runs.into_iter().flatten().count()).unwrap_or(u64::MAX))
     }

@@ -1,8 +1,9 @@
-//! `demo`: a first look. [`folder`] is what it keeps, [`story`] the events it sends and reads
-//! back, [`next`] what to try then.
+//! `demo`: a first look. [`folder`] is what it keeps, [`story`] the events it sends, [`readback`] what
+//! services see of them, [`next`] what to try then.
 
 mod folder;
 mod next;
+mod readback;
 mod story;
 
 use std::{
@@ -19,7 +20,7 @@ use serde_json::json;
 use tokio::{sync::watch, time::timeout};
 
 use self::{folder::Folder, story::Story};
-use super::print;
+use super::{client::Server, print};
 use segment_source_runtime::{
     net::{Address, host_name},
     signals::Signals,
@@ -87,6 +88,7 @@ pub(super) async fn run(args: Args, output: Output) -> anyhow::Result<ExitCode> 
         platform_token: None,
         allow_destination: Vec::new(),
         destination_ca: None,
+        knock_rate: Vec::new(),
         replica: host_name(),
         drain: Duration::from_secs(25),
     })
@@ -126,7 +128,9 @@ async fn show(
             missing.join(", ")
         );
     }
-    let story = story::tell(folder, endpoints).await?;
+    let server = Server { server: endpoints.grpc.to_string().parse()?, ca: None, token_file: None };
+    let story = story::tell(folder, endpoints, &server).await?;
+    let readback = readback::read(&server, &folder::SOURCE.parse()?).await?;
     if output == Output::Json {
         print::json(&json!({
             "folder": folder.root(),
@@ -135,6 +139,7 @@ async fn show(
             "admin": endpoints.admin,
             "earlier": story.earlier,
             "sent": story.sent,
+            "read": readback,
         }))?;
         return Ok(());
     }
@@ -142,6 +147,8 @@ async fn show(
         "segment-source demo\n".to_owned(),
         print::table(&[], introduction(folder, endpoints, &story)),
         format!("\n{}\n", story.table()),
+        "What your services read over gRPC:\n".to_owned(),
+        format!("{}\n", readback.table()),
         next::commands(folder, endpoints, &story),
     ];
     for line in lines {
@@ -164,7 +171,11 @@ fn introduction(folder: &Folder, endpoints: Endpoints, story: &Story) -> Vec<Vec
         row("folder", folder.root().display().to_string(), &kept),
         row("source", folder::SOURCE.to_owned(), &folder.manifest().display().to_string()),
         row("webhooks", endpoints.webhook(), "signed POST, as Segment sends them"),
-        row("gRPC", endpoints.grpc.to_string(), "Queue, Admin, Ingest, health, reflection"),
+        row(
+            "gRPC",
+            endpoints.grpc.to_string(),
+            "Queue, Directory, Admin, Ingest, health, reflection",
+        ),
         row("health", format!("http://{}/ready", endpoints.admin), "and /live, /metrics"),
     ]
 }

@@ -1,31 +1,13 @@
 //! The commands a newcomer can try, exactly as they have to be typed.
 
-use std::{env, path::Path};
+use std::path::Path;
 
 use super::{
     Endpoints,
     folder::{Folder, SOURCE},
     story::Story,
 };
-
-/// How this program was started, for use in another terminal.
-fn program() -> String {
-    // Set by `cargo run`.
-    if env::var_os("CARGO").is_some() {
-        let profile = if cfg!(debug_assertions) { "" } else { "--release " };
-        return format!("cargo run -q {profile}--");
-    }
-    env::args().next().map_or_else(|| "segment-source".to_owned(), |name| quote(&name))
-}
-
-/// The text as one word of a shell.
-fn quote(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
-    match !text.is_empty() && text.chars().all(plain) {
-        true => text.to_owned(),
-        false => format!("'{}'", text.replace('\'', r"'\''")),
-    }
-}
+use crate::cli::typed::{program, quote};
 
 fn path(path: &Path) -> String {
     quote(&path.display().to_string())
@@ -50,8 +32,9 @@ fn commands_of(program: &str, folder: &Folder, endpoints: Endpoints, track: &str
     let steps = [
         (
             "Take the actions, as a service of yours would",
-            format!("{program} actions pull --ack{server}"),
+            format!("{program} actions pull --expand --ack{server}"),
         ),
+        ("Read the profiles", format!("{program} directory list users{server}")),
         (
             "Send an event of your own",
             format!(
@@ -81,15 +64,7 @@ fn commands_of(program: &str, folder: &Folder, endpoints: Endpoints, track: &str
 
 #[cfg(test)]
 mod tests {
-    use super::{Endpoints, Folder, commands_of, quote};
-
-    #[test]
-    fn words_survive_a_shell() {
-        assert_eq!(quote("./demo/sources"), "./demo/sources");
-        assert_eq!(quote("my demo"), "'my demo'");
-        assert_eq!(quote("it's"), r"'it'\''s'");
-        assert_eq!(quote(""), "''");
-    }
+    use super::{Endpoints, Folder, commands_of};
 
     #[test]
     fn addresses_are_named_only_when_they_are_not_the_defaults() {
@@ -100,10 +75,10 @@ mod tests {
             commands_of("segment-source", &folder, Endpoints { http, grpc, admin }, "ID")
         };
         let default = commands([8080, 9090, 9091]);
-        assert!(default.contains("  segment-source actions pull --ack\n"), "{default}");
+        assert!(default.contains("  segment-source actions pull --expand --ack\n"), "{default}");
         assert!(!default.contains("--url"), "{default}");
         let other = commands([1, 2, 3]);
-        assert!(other.contains("actions pull --ack --server 127.0.0.1:2\n"), "{other}");
+        assert!(other.contains("actions pull --expand --ack --server 127.0.0.1:2\n"), "{other}");
         assert!(other.contains("--url http://127.0.0.1:1 "), "{other}");
         assert!(other.contains("http://127.0.0.1:3/metrics"), "{other}");
     }

@@ -1,24 +1,23 @@
-//! What the demo sends, and what it reads back about it: over the same HTTP and gRPC that everyone
+//! What the demo sends, and what the log says became of it: over the same HTTP and gRPC that everyone
 //! else uses.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use anyhow::{Context, bail};
 use segment_source_core::{signature::Secret, source::SourceId};
 use segment_source_proto::admin::v1::{
-    EventFilter, GetEventRequest, ListEventsRequest, Outcome, admin_client::AdminClient,
-    list_events_response::Response,
+    EventFilter, GetEventRequest, ListDestinationsRequest, ListEventsRequest, Outcome,
+    admin_client::AdminClient, list_events_response::Response,
 };
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
-use tonic::transport::{Channel, Endpoint};
 
 use super::{
     Endpoints, PATIENCE,
     folder::{Folder, SOURCE},
 };
 use crate::cli::{
-    client::explain,
+    client::{Connection, Server, explain},
     local, print,
     send::{
         event::{Event, fresh_id, now, values},
@@ -26,6 +25,9 @@ use crate::cli::{
     },
     view::{self, EventDetail, EventView},
 };
+
+/// How long the demo waits for its own directory.
+const DELIVERY: Duration = Duration::from_secs(5);
 
 /// Earlier events are counted up to here.
 pub(super) const MANY: usize = 1000;
@@ -37,7 +39,12 @@ pub(super) struct Story {
     pub(super) earlier: usize,
     /// In the order in which they were sent.
     pub(super) sent: Vec<Sent>,
+    /// The kind of each destination, by name.
+    kinds: HashMap<String, String>,
 }
+
+/// Who does what the events tell.
+pub(super) const USER: &str = "example-user";
 
 /// One event, and what became of it.
 #[derive(Debug, Serialize)]
@@ -56,17 +63,24 @@ impl Story {
     /// One line for each event.
     pub(super) fn table(&self) -> String {
         let header = ["  SENT", "HTTP", "SIGNATURE", "RESULT", "EVENT TYPE", "ACTIONS"];
-        print::table(&header, self.sent.iter().map(Sent::row))
+        print::table(&header, self.sent.iter().map(|sent| self.row(sent)))
     }
-}
 
-impl Sent {
-    fn row(&self) -> Vec<String> {
-        let event = &self.entry.event;
+    /// Such as `queue default`, or `directory`.
+    fn destination(&self, name: &str) -> String {
+        match self.kinds.get(name) {
+            Some(kind) if kind != name => format!("{kind} {name}"),
+            _ => name.to_owned(),
+        }
+    }
+
+    fn row(&self, sent: &Sent) -> Vec<String> {
+        let event = &sent.entry.event;
         let result = if event.duplicate_of.is_empty() { "accepted" } else { "duplicate" };
-        let actions: Vec<String> = (self.entry.actions.iter())
+        let actions: Vec<String> = (sent.entry.actions.iter())
             .map(|action| {
-                format!("{} -> queue {} ({})", action.action_type, action.destination, action.state)
+                let destination = self.destination(&action.destination);
+                format!("{} -> {destination} ({})", action.action_type, action.state)
             })
             .collect();
         let actions = match (&event.duplicate_of, actions.is_empty()) {
@@ -75,9 +89,9 @@ impl Sent {
             (_, false) => actions.join(", "),
         };
         vec![
-            format!("  {}", self.what),
-            self.status.to_string(),
-            self.entry.verdict.replace('_', " "),
+            format!("  {}", sent.what),
+            sent.status.to_string(),
+            sent.entry.verdict.replace('_', " "),
             result.to_owned(),
             event.event_type.clone(),
             actions,
@@ -86,15 +100,21 @@ impl Sent {
 }
 
 /// Sends an identify, a track, and the same track again, and reads back what became of them.
-pub(super) async fn tell(folder: &Folder, endpoints: Endpoints) -> anyhow::Result<Story> {
+///
+/// # Errors
+/// When an event does not come through, or a call fails.
+pub(super) async fn tell(
+    folder: &Folder,
+    endpoints: Endpoints,
+    server: &Server,
+) -> anyhow::Result<Story> {
     let id: SourceId = SOURCE.parse()?;
     let source = local::source(&folder.sources(), &id)?;
     let secret = source.verification.as_ref().and_then(|verification| verification.secrets.first());
     let secret = secret.and_then(|secret| Secret::new(&secret.value)).with_context(|| {
         format!("{SOURCE} has no signing secret in {}", folder.sources().display())
     })?;
-    let channel = Endpoint::from_shared(format!("http://{}", endpoints.grpc))?.connect().await?;
-    let mut log = Log { admin: AdminClient::new(channel), id };
+    let mut log = Log { admin: server.admin().await?, id };
 
     let earlier = log.find("", MANY).await?.len();
     let (identify, track) = (identify()?, track()?);
@@ -114,8 +134,8 @@ pub(super) async fn tell(folder: &Folder, endpoints: Endpoints) -> anyhow::Resul
         sent.push((what, answer.status.as_u16(), event.message_id.clone()));
         log.wait_for(&event.message_id, copies + 1).await?;
     }
-    let mut story = Story { earlier, sent: Vec::new() };
-    let mut copies = std::collections::HashMap::new();
+    let mut story = Story { earlier, sent: Vec::new(), kinds: log.kinds().await? };
+    let mut copies = HashMap::new();
     for (what, status, key) in sent {
         // Newest first, so the first copy is the last entry.
         let mut entries = log.find(&key, MANY).await?;
@@ -123,7 +143,8 @@ pub(super) async fn tell(folder: &Folder, endpoints: Endpoints) -> anyhow::Resul
         let copy: &mut usize = copies.entry(key).or_default();
         let entry = entries.get(*copy).context("the log forgot an event that it showed before")?;
         *copy += 1;
-        story.sent.push(Sent { what, status, entry: log.get(&entry.event_id).await? });
+        let entry = log.delivered(&entry.event_id, &story.kinds).await?;
+        story.sent.push(Sent { what, status, entry });
     }
     Ok(story)
 }
@@ -148,7 +169,7 @@ fn track() -> anyhow::Result<Event> {
 
 fn blank() -> anyhow::Result<Event> {
     Ok(Event {
-        user_id: Some("example-user".to_owned()),
+        user_id: Some(USER.to_owned()),
         message_id: fresh_id("demo")?,
         timestamp: now(),
         ..Event::default()
@@ -157,7 +178,7 @@ fn blank() -> anyhow::Result<Event> {
 
 /// The event log, read over gRPC.
 struct Log {
-    admin: AdminClient<Channel>,
+    admin: AdminClient<Connection>,
     id: SourceId,
 }
 
@@ -192,6 +213,37 @@ impl Log {
             }
             if Instant::now() > end {
                 bail!("event {key} was accepted, but is not planned after {PATIENCE:?}");
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn kinds(&mut self) -> anyhow::Result<HashMap<String, String>> {
+        let request = ListDestinationsRequest {
+            namespace: self.id.namespace().to_owned(),
+            name: self.id.name().to_owned(),
+        };
+        let answer = self.admin.list_destinations(request).await.map_err(explain)?.into_inner();
+        Ok(answer.destinations.into_iter().map(|it| (it.name, it.kind)).collect())
+    }
+
+    /// An event whose actions for the directory are delivered, unless that takes too long: people
+    /// may have edited the source.
+    async fn delivered(
+        &mut self,
+        id: &str,
+        kinds: &HashMap<String, String>,
+    ) -> anyhow::Result<EventDetail> {
+        let end = Instant::now() + DELIVERY;
+        loop {
+            let entry = self.get(id).await?;
+            let open = entry.actions.iter().any(|action| {
+                let kind = kinds.get(&action.destination);
+                kind.is_some_and(|kind| kind == "directory")
+                    && !["delivered", "dead", "failed"].contains(&action.state.as_str())
+            });
+            if !open || Instant::now() > end {
+                return Ok(entry);
             }
             sleep(Duration::from_millis(20)).await;
         }

@@ -7,8 +7,7 @@ use std::{
 
 use clap::{Args as ClapArgs, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
-use jiff::{SignedDuration, Timestamp};
-use prost_types::Timestamp as WireTimestamp;
+use jiff::Timestamp;
 use segment_source_core::source::SourceId;
 use segment_source_proto::admin::v1::{
     EventFilter, ListEventsRequest, Outcome, Progress, list_events_response::Response,
@@ -18,6 +17,7 @@ use crate::{
     args::Output,
     cli::{
         client::{self, Server, explain},
+        moment::{parse_moment, wire},
         print,
         view::{self, EventView},
     },
@@ -91,25 +91,6 @@ impl From<OutcomeFilter> for Outcome {
             OutcomeFilter::Failed => Self::Failed,
         }
     }
-}
-
-/// A point in time (RFC 3339), or a duration before now.
-fn parse_moment(text: &str) -> Result<Timestamp, String> {
-    if let Ok(time) = text.parse::<Timestamp>() {
-        return Ok(time);
-    }
-    // `d` is not among the units of a fixed length for the parser, but means 24 h to everyone.
-    let ago = match text.strip_suffix('d').map(str::parse::<i64>) {
-        Some(Ok(days)) => days.checked_mul(24).map(SignedDuration::from_hours),
-        _ => text.parse::<SignedDuration>().ok(),
-    };
-    ago.and_then(|ago| Timestamp::now().checked_sub(ago.abs()).ok()).ok_or_else(|| {
-        format!("`{text}` is neither a time (2026-01-31T12:00:00Z) nor how long ago (90m, 2d)")
-    })
-}
-
-fn wire(time: Timestamp) -> WireTimestamp {
-    WireTimestamp { seconds: time.as_second(), nanos: time.subsec_nanosecond() }
 }
 
 /// Asks page by page. Text waits for all rows, so that they can be aligned; JSON does not wait.
@@ -209,30 +190,5 @@ impl Search {
             }
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use jiff::{SignedDuration, Timestamp};
-
-    use super::parse_moment;
-
-    #[test]
-    fn moments_are_times_or_how_long_ago() {
-        assert_eq!(
-            parse_moment("2026-01-31T12:00:00Z"),
-            Ok("2026-01-31T12:00:00Z".parse::<Timestamp>().unwrap())
-        );
-        for (text, ago) in
-            [("90m", SignedDuration::from_mins(90)), ("2d", SignedDuration::from_hours(48))]
-        {
-            let earliest = Timestamp::now() - ago;
-            let moment = parse_moment(text).unwrap();
-            assert!(moment >= earliest && moment <= Timestamp::now() - ago, "{text}");
-        }
-        for bad in ["", "yesterday", "12"] {
-            assert!(parse_moment(bad).is_err(), "{bad} was taken");
-        }
     }
 }

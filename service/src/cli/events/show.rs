@@ -70,15 +70,27 @@ fn action(action: &ActionView) -> String {
         1 => "1 attempt".to_owned(),
         n => format!("{n} attempts"),
     };
+    let run = match action.run {
+        0 => String::new(),
+        run => format!("{run}, of a replay"),
+    };
     let facts = [
         ("action", action.action_id.clone()),
+        ("run", run),
         ("type", format!("{} by mapping {}", action.action_type, action.mapping)),
         ("to", action.destination.clone()),
         ("state", format!("{}, {attempts}", action.state)),
         ("not before", action.not_before.clone()),
         ("reason", reason),
+        ("answer", action.answer.clone()),
+        ("idempotency key", action.idempotency_key.clone()),
         ("payload", payload.unwrap_or_default()),
     ];
     let facts = facts.into_iter().filter(|(_, value)| !value.is_empty());
-    print::table(&[], facts.map(|(name, value)| vec![format!("  {name}"), value]))
+    let attempts = action.history.iter().enumerate().map(|(at, attempt)| {
+        let name = if at == 0 { "attempts" } else { "" };
+        (name, attempt.line())
+    });
+    let rows = facts.chain(attempts).map(|(name, value)| vec![format!("  {name}"), value]);
+    print::table(&[], rows)
 }

@@ -4,6 +4,7 @@ use anyhow::{Context, anyhow};
 use bytes::Bytes;
 use reqwest::{Client, StatusCode, header, redirect::Policy};
 use segment_source_core::signature::Secret;
+use segment_source_destinations::client_tls;
 use segment_source_runtime::net::innermost;
 use serde_json::value::RawValue;
 
@@ -47,7 +48,9 @@ pub(crate) async fn post(
     signature: Option<String>,
     headers: &[(String, String)],
 ) -> anyhow::Result<Answer> {
-    let client = Client::builder().redirect(Policy::none()).build()?;
+    let tls = client_tls(None)?;
+    let client =
+        Client::builder().tls_backend_preconfigured(tls).redirect(Policy::none()).build()?;
     let mut request = client.post(url).header(header::CONTENT_TYPE, "application/json").body(body);
     if let Some(signature) = signature {
         request = request.header("X-Signature", signature);

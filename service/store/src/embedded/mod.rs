@@ -91,7 +91,7 @@ use self::{
     open::WriterThread,
     shared::Shared,
 };
-use crate::contract::{PlannedEvent, StoreError};
+use crate::contract::{Millis, PlannedEvent, StoreError};
 
 /// The embedded store: cheap to clone, one per folder. Dropping the last clone waits for the write
 /// that is under way and gives the folder free; what was answered is on disk either way.
@@ -107,6 +107,12 @@ struct Handle {
 }
 
 impl Store {
+    /// What its clock says. Whoever compares with times that the store gave out asks this one.
+    #[must_use]
+    pub fn now(&self) -> Millis {
+        (self.0.shared.clock)()
+    }
+
     /// Stops taking writes, lets those under way finish, gives open leases back, syncs and closes.
     /// Whatever is asked later is answered `Closing`.
     pub async fn close(&self) {

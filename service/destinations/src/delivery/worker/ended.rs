@@ -52,7 +52,10 @@ impl Worker {
             Outcome::Done { answer } => Settlement::Ack { answer },
             Outcome::Dead { code, message } => Settlement::Reject { reason: reason(code, message) },
             Outcome::Refused { message, .. } => {
-                self.refused(ticket.probe, message).await;
+                // That another credential was refused says nothing of this one.
+                if ticket.edition == self.edition {
+                    self.refused(ticket.probe, message).await;
+                }
                 Settlement::Defer { delay: Duration::ZERO }
             }
             Outcome::Retry { code, message, after } => {

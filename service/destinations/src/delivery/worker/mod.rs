@@ -47,6 +47,8 @@ pub(super) struct Worker {
     id: DestinationId,
     updates: watch::Receiver<Arc<Destination>>,
     destination: Arc<Destination>,
+    /// Counts what `destination` was, as far as answers depend on it.
+    edition: u32,
     ledger: HoldLedger,
     refusal: Refusal,
     breaker: Breaker,
@@ -95,6 +97,7 @@ impl Worker {
             id,
             updates,
             destination,
+            edition: 0,
             ledger: HoldLedger::default(),
             refusal: Refusal::fresh(Instant::now()),
             breaker: Breaker::default(),
@@ -159,6 +162,7 @@ impl Worker {
         let new = self.updates.borrow_and_update().clone();
         let old = std::mem::replace(&mut self.destination, new);
         if old.kind != self.destination.kind {
+            self.edition = self.edition.wrapping_add(1);
             self.refusal = Refusal::fresh(Instant::now());
             self.flags = self.shared.metrics.of_worker(self.destination.kind.name());
         }
@@ -174,11 +178,11 @@ impl Worker {
     /// Takes what may be taken, and starts attempts.
     async fn look(&mut self) -> Result<Look, StoreError> {
         let store = &self.shared.store;
-        self.ledger = store.hold_ledger(&self.id).await?;
+        self.ledger = store.hold_ledger(&self.id)?;
         let clock = (self.shared.clock)();
         if self.ledger.hold.as_ref().is_some_and(|hold| hold::is_over(hold, clock)) {
             store.end_hold(&self.id, false).await?;
-            self.ledger = store.hold_ledger(&self.id).await?;
+            self.ledger = store.hold_ledger(&self.id)?;
         }
         let now = Instant::now();
         let (most, probe) = match self.allowance(now, clock) {

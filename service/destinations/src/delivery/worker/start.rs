@@ -26,6 +26,7 @@ impl Worker {
                 attempt: leased.attempt,
                 first_attempt: leased.first_attempt,
                 probe,
+                edition: self.edition,
             };
             let job = match attempt::job(&self.destination.kind, leased) {
                 Ok(job) => job,

@@ -14,13 +14,12 @@ use crate::{
 };
 
 impl Store {
-    /// What is remembered of a destination; nothing: the default.
+    /// What is remembered of a destination; nothing: the default. One small record, asked for before
+    /// every take and read on the spot: another thread would cost a busy machine more time.
     ///
     /// # Errors
     /// When it cannot be read.
-    pub async fn hold_ledger(&self, queue: &Queue) -> Result<HoldLedger, StoreError> {
-        // One small record, asked for before every take: not worth another thread, which costs a
-        // busy machine more time than reading it.
+    pub fn hold_ledger(&self, queue: &Queue) -> Result<HoldLedger, StoreError> {
         let engine = self.0.shared.engine()?;
         let stored = engine.space(Space::Holds).get(QueueKey::of(queue).0).map_err(Fault::from)?;
         Ok(holds::read(stored.as_deref())?)

@@ -16,29 +16,29 @@ fn refused(since: u64) -> Hold {
 #[tokio::test]
 async fn a_hold_outlives_the_process_and_is_remembered_when_it_ends() {
     let fixture = Fixture::new();
-    let ledger = async |fixture: &Fixture| fixture.store.hold_ledger(&queue()).await.unwrap();
-    assert_eq!(ledger(&fixture).await, HoldLedger::default());
+    let ledger = |fixture: &Fixture| fixture.store.hold_ledger(&queue()).unwrap();
+    assert_eq!(ledger(&fixture), HoldLedger::default());
     assert_eq!(fixture.store.end_hold(&queue(), false).await.unwrap(), None);
     let bell = fixture.store.ready(&queue());
     fixture.store.hold(&queue(), by_hand(START)).await.unwrap();
     bell.await;
     let fixture = fixture.crash();
     let held = HoldLedger { hold: Some(by_hand(START)), past: vec![] };
-    assert_eq!(ledger(&fixture).await, held);
+    assert_eq!(ledger(&fixture), held);
     let other = DestinationId { name: "other".into(), ..queue() };
-    assert_eq!(fixture.store.hold_ledger(&other).await.unwrap(), HoldLedger::default());
+    assert_eq!(fixture.store.hold_ledger(&other).unwrap(), HoldLedger::default());
     fixture.pass(HOUR);
     // A destination's own word does not replace one by hand, nor does its success end it.
     fixture.store.hold(&queue(), refused(fixture.now())).await.unwrap();
     assert_eq!(fixture.store.end_hold(&queue(), true).await.unwrap(), None);
-    assert_eq!(ledger(&fixture).await, held);
+    assert_eq!(ledger(&fixture), held);
     let bell = fixture.store.ready(&queue());
     let ended = fixture.store.end_hold(&queue(), false).await.unwrap();
     bell.await;
     assert_eq!(ended, Some(by_hand(START)));
     let fixture = fixture.crash();
     let past = vec![(START, START + millis(HOUR))];
-    assert_eq!(ledger(&fixture).await, HoldLedger { hold: None, past });
+    assert_eq!(ledger(&fixture), HoldLedger { hold: None, past });
 }
 
 #[tokio::test]
@@ -47,7 +47,7 @@ async fn a_hold_takes_the_place_of_another_without_a_gap() {
     fixture.store.hold(&queue(), refused(START)).await.unwrap();
     fixture.pass(HOUR);
     fixture.store.hold(&queue(), by_hand(fixture.now())).await.unwrap();
-    let ledger = fixture.store.hold_ledger(&queue()).await.unwrap();
+    let ledger = fixture.store.hold_ledger(&queue()).unwrap();
     assert_eq!(ledger, HoldLedger { hold: Some(by_hand(START)), past: vec![] });
 }
 
@@ -60,7 +60,7 @@ async fn a_hold_that_is_over_ended_when_its_time_was_up() {
     fixture.pass(3 * HOUR);
     let now = fixture.now();
     fixture.store.hold(&queue(), refused(now)).await.unwrap();
-    let ledger = fixture.store.hold_ledger(&queue()).await.unwrap();
+    let ledger = fixture.store.hold_ledger(&queue()).unwrap();
     assert_eq!(ledger, HoldLedger { hold: Some(refused(now)), past: vec![(START, until)] });
     fixture.store.end_hold(&queue(), true).await.unwrap();
     fixture
@@ -70,7 +70,7 @@ async fn a_hold_that_is_over_ended_when_its_time_was_up() {
         .unwrap();
     fixture.pass(HOUR);
     fixture.store.end_hold(&queue(), false).await.unwrap();
-    let ledger = fixture.store.hold_ledger(&queue()).await.unwrap();
+    let ledger = fixture.store.hold_ledger(&queue()).unwrap();
     assert_eq!(ledger.past, [(START, until), (now, now), (now, now + 1)]);
 }
 
@@ -82,11 +82,11 @@ async fn old_holds_are_forgotten() {
         fixture.store.end_hold(&queue(), false).await.unwrap();
         fixture.pass(HOUR / 3600);
     }
-    let past = fixture.store.hold_ledger(&queue()).await.unwrap().past;
+    let past = fixture.store.hold_ledger(&queue()).unwrap().past;
     assert_eq!((past.len(), past[0].0), (1_000, START + 10_000));
     fixture.set_clock(past[499].1 + 8 * millis(DAY));
     fixture.store.hold(&queue(), by_hand(fixture.now())).await.unwrap();
     fixture.store.end_hold(&queue(), false).await.unwrap();
-    let left = fixture.store.hold_ledger(&queue()).await.unwrap().past;
+    let left = fixture.store.hold_ledger(&queue()).unwrap().past;
     assert_eq!(left[..left.len() - 1], past[499..]);
 }

@@ -1,0 +1,140 @@
+//! `replay --dead`: dead letters run again with what they had, counted first, and in the lane that
+//! delivers meanwhile.
+
+use std::time::Duration;
+
+use segment_source_proto::admin::v1::action::State;
+use segment_source_tests::{
+    server::Server,
+    sign::track,
+    sink::{Answer, Asked, Sink},
+    site::Site,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    deliver_http::{spec, start},
+    replay_site::{all, counted, ids, number, replay, report, send},
+};
+
+/// A program that delivers to a sink, and `count` dead letters of it, of the users in turn.
+async fn with_dead(count: usize, users: &[&str]) -> (Site, Server, Sink, Vec<String>) {
+    let sink = Sink::with(None, |_| Answer::status(400)).await;
+    let site = Site::with_web(spec(&[("crm", json!({"url": sink.url("/")}))]));
+    let server = start(&site).await;
+    let ids = ids("dead", count);
+    for (n, id) in ids.iter().enumerate() {
+        send(&server, id, users[n % users.len()], n).await;
+    }
+    all(&server, &ids, State::Dead).await;
+    (site, server, sink, ids)
+}
+
+#[tokio::test]
+async fn dead_letters_are_counted_first_and_run_again_as_they_were() {
+    let (_site, server, sink, ids) = with_dead(3, &["ada", "bob"]).await;
+    let by_number = |mut asked: Vec<Asked>| {
+        asked.sort_by_key(|it| number(it).as_u64());
+        asked
+    };
+    let before = by_number(sink.asked());
+    sink.answer(|_| Answer::status(200));
+    for (flags, expected) in [
+        (&[][..], 3),
+        (&["--user", "ada"], 2),
+        (&["--user", "nobody"], 0),
+        (&["--key", "dead-1"], 1),
+        (&["--type", "track/Signed Up", "--destination", "crm"], 3),
+        (&["--type", "identify"], 0),
+        (&["--destination", "other"], 0),
+        (&["--reason", "rejected"], 3),
+        (&["--reason", "max_age"], 0),
+        (&["--since", "1h"], 3),
+        (&["--until", "1h"], 0),
+    ] {
+        let flags = [&["--dead"], flags].concat();
+        assert_eq!(counted(&server, &flags).await, expected, "{flags:?}");
+    }
+    let said = replay(&server, &["--dead", "--dry-run"]).await.exits(0).out;
+    let last = said.lines().last().expect("a line");
+    assert!(last.contains("3 dead letters and failed actions of test/web would run"), "{last}");
+    assert!(last.contains("replay --source test/web --dead --expect 3 --server"), "{last}");
+
+    let refused = replay(&server, &["--dead", "--expect", "2"]).await.exits(1);
+    assert!(refused.err.contains("3 were found, 2 were expected"), "{}", refused.err);
+    assert!(!refused.err.contains("broke off"), "{}", refused.err);
+    all(&server, &ids, State::Dead).await;
+    assert_eq!(sink.asked().len(), 3, "nothing ran");
+
+    let done = replay(&server, &["--dead", "--expect", "3"]).await.exits(0);
+    let expected = "3 of 3 dead letters and failed actions of test/web run again; look at them: ";
+    assert!(done.out.contains(expected), "{}", done.out);
+    assert!(done.out.contains("events list --source test/web"), "{}", done.out);
+    assert!(done.err.contains("3 dead letters and failed actions found"), "{}", done.err);
+    for action in all(&server, &ids, State::Delivered).await {
+        assert_eq!(action.run, 0, "it is the same action");
+    }
+    let asked = by_number(sink.asked().split_off(3));
+    for (again, first) in asked.iter().zip(&before) {
+        assert_eq!(again.body, first.body);
+        assert_eq!(again.header("idempotency-key"), first.header("idempotency-key"));
+    }
+    assert_eq!(asked.len(), 3);
+    let nothing = replay(&server, &["--dead"]).await.exits(0);
+    assert!(nothing.out.contains("nothing runs again"), "{}", nothing.out);
+}
+
+#[tokio::test]
+async fn large_dead_letters_are_all_found() {
+    let sink = Sink::with(None, |_| Answer::status(400)).await;
+    let site = Site::with_web(spec(&[("crm", json!({"url": sink.url("/")}))]));
+    let server = start(&site).await;
+    let ids = ids("large", 20);
+    for id in &ids {
+        let mut event = track(id, id, "Signed Up");
+        event["properties"]["text"] = "x".repeat(500_000).into();
+        assert_eq!(server.post("web", event.to_string()).await.counts(), (1, 0));
+    }
+    all(&server, &ids, State::Dead).await;
+    sink.answer(|_| Answer::status(200));
+    assert_eq!(report(&server, &["--dead"]).await, (20, 20, 0));
+    all(&server, &ids, State::Delivered).await;
+}
+
+#[tokio::test]
+async fn in_a_lane_that_delivers_meanwhile_order_holds_and_nothing_is_lost_or_doubled() {
+    const COUNT: usize = 20;
+    const TAKES: Duration = Duration::from_millis(25);
+    let (_site, server, sink, dead) = with_dead(COUNT, &["ada"]).await;
+    sink.answer(|_| Answer::Slow(TAKES));
+    let fresh = ids("fresh", COUNT);
+    let sending = async {
+        for (n, id) in fresh.iter().enumerate() {
+            send(&server, id, "ada", COUNT + n).await;
+        }
+    };
+    let redriving = async {
+        // In the middle of the lane's work.
+        sink.until(COUNT + 5).await;
+        report(&server, &["--dead"]).await
+    };
+    let ((), redriven) = tokio::join!(sending, redriving);
+    assert_eq!(redriven, (20, 20, 0));
+    all(&server, &[dead, fresh].concat(), State::Delivered).await;
+
+    let asked = sink.asked().split_off(COUNT);
+    assert_eq!(asked.len(), 2 * COUNT, "each once");
+    let numbers: Vec<Value> = asked.iter().map(number).collect();
+    let of = |wanted: &dyn Fn(u64) -> bool| {
+        let numbers = numbers.iter().filter_map(Value::as_u64);
+        numbers.filter(|n| wanted(*n)).collect::<Vec<_>>()
+    };
+    let count = COUNT as u64;
+    assert_eq!(of(&|n| n < count), (0..count).collect::<Vec<_>>(), "the redriven, in order");
+    assert_eq!(of(&|n| n >= count), (count..2 * count).collect::<Vec<_>>(), "the others too");
+    assert!(numbers[..5].iter().all(|n| n.as_u64() >= Some(count)), "they came last: {numbers:?}");
+    for pair in asked.windows(2) {
+        let apart = pair[1].at - pair[0].at;
+        assert!(apart >= TAKES, "two of one lane at once, {apart:?} apart");
+    }
+}
