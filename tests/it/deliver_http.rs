@@ -10,7 +10,7 @@ use segment_source_tests::{
     manifest::secret,
     server::Server,
     sign::{fresh_id, sign, track},
-    sink::{Answer, Sink},
+    sink::{Answer, Asked, Sink},
     site::Site,
     wait::eventually,
 };
@@ -203,4 +203,24 @@ async fn retry_after_is_obeyed() {
     let asked = sink.asked();
     assert_eq!(asked.len(), 2);
     assert!(asked[1].at - asked[0].at >= Duration::from_secs(3), "{:?}", asked[1].at - asked[0].at);
+}
+
+#[tokio::test]
+async fn a_signature_that_comes_back_in_an_answer_is_not_shown() {
+    let echo = |asked: &Asked| Answer::Reply {
+        status: 400,
+        headers: String::new(),
+        body: format!("wrong signature {}", asked.header("webhook-signature")),
+    };
+    let sink = Sink::with(None, echo).await;
+    let to = json!({
+        "url": sink.url("/"), "signingSecretRef": {"name": "crm", "key": "secret"},
+    });
+    let site = Site::with_web(spec(&[("crm", to)]));
+    site.write("crm.yaml", &[secret("crm", "secret", "a")]);
+    let server = start(&site).await;
+    let id = send(&server, "user-1").await;
+    let action = until(&server, &id, State::Dead).await;
+    let said = "the endpoint answered 400 Bad Request: wrong signature v1,[removed]";
+    assert_eq!(action.reason, said);
 }

@@ -84,6 +84,14 @@ async fn calls_come_no_faster_than_they_may() {
     // Nine a second evenly, and one saved up.
     let took = calls[23].at - calls[0].at;
     assert!(took >= SECOND * 22 / 9 - EARLY * 2, "{took:?}");
+    // Each waited for its turn once.
+    let metrics = scene.server.get("/metrics").await.expect("metrics").text();
+    let deferred = metrics.lines().find(|line| {
+        line.starts_with("segment_source_delivery_deferred_total") && line.contains("knock")
+    });
+    let deferred = deferred.and_then(|line| line.rsplit(' ').next()).expect("a number");
+    let deferred: u32 = deferred.parse().expect("a number");
+    assert!((1..=24).contains(&deferred), "{deferred}");
     let waited = triggers(&asked)[0].at < calls[23].at;
     assert!(waited, "a trigger waited for what has another limit");
 }

@@ -121,6 +121,7 @@ impl HttpClient {
         let Request { method, url, mut headers, body } = request;
         let host = self.check(&url)?;
         headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+        let proofs: Vec<_> = headers.values().filter(|it| it.is_sensitive()).cloned().collect();
         let deadline = Instant::now() + ATTEMPT;
         let sending = self.client.request(method, url).headers(headers).body(body).send();
         let mut answer = match timeout_at(deadline, sending).await {
@@ -140,6 +141,7 @@ impl HttpClient {
             return Err(Outcome::Dead { code: code::REDIRECT, message });
         }
         let body = read(answer, deadline.min(Instant::now() + SLOWEST_BODY)).await;
+        let body = without(body, &proofs);
         Ok(Response { status, headers, body })
     }
 
@@ -175,6 +177,23 @@ async fn read(mut answer: reqwest::Response, deadline: Instant) -> Bytes {
         }
     }
     body.freeze()
+}
+
+/// The answer without the keys and signatures that were sent: it is shown and logged, and some
+/// endpoints repeat what they were sent.
+fn without(body: Bytes, proofs: &[HeaderValue]) -> Bytes {
+    let proofs = proofs.iter().filter_map(|proof| proof.to_str().ok());
+    let parts = proofs.flat_map(|proof| proof.split([' ', ',']));
+    // Shorter ones are words such as `Bearer` and `v1`.
+    let found: Vec<&str> = parts
+        .filter(|part| part.len() >= 8)
+        .filter(|part| body.windows(part.len()).any(|window| window == part.as_bytes()))
+        .collect();
+    if found.is_empty() {
+        return body;
+    }
+    let text = String::from_utf8_lossy(&body).into_owned();
+    found.into_iter().fold(text, |text, part| text.replace(part, "[removed]")).into()
 }
 
 fn not_allowed(why: &NotAllowed) -> Outcome {

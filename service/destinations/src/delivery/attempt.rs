@@ -9,7 +9,7 @@ use segment_source_core::{event::ActionId, source::SourceId};
 use segment_source_store::{LeaseToken, Leased, Millis};
 use tokio::time::{Instant, timeout};
 
-use super::{Outcome, Shared, code, pacer::Pacer};
+use super::{Outcome, Shared, code, pacer::Calls};
 use crate::{
     Credential, Destination, Format, Kind,
     client::{ATTEMPT, Request},
@@ -65,30 +65,15 @@ pub(super) fn job(kind: &Kind, leased: Leased) -> Result<Job, Outcome> {
     }
 }
 
-/// When a job may begin; at the earliest now.
-pub(super) fn turn(pacer: &Pacer, kind: &Kind, job: &Job, now: Instant) -> Instant {
-    let (Job::Calls(_, calls), Kind::Knock { api_key: Some(key), .. }) = (job, kind) else {
-        return now;
-    };
-    let mut turn = now;
-    let mut rest = &calls[..];
-    // Calls of one action are of one limit, mostly.
-    while let Some(first) = rest.first() {
-        let same = rest.iter().take_while(|call| call.tier == first.tier).count();
-        let calls = u32::try_from(same).unwrap_or(u32::MAX);
-        turn = turn.max(pacer.turn(key, first.tier, calls, now));
-        rest = &rest[same..];
-    }
-    turn
-}
-
-/// Until when nobody may begin such a job; at the earliest now.
-pub(super) fn paused_to(pacer: &Pacer, kind: &Kind, job: &Job, now: Instant) -> Instant {
+/// The calls of a job that are counted; `None`: nobody counts.
+pub(super) fn counted<'a>(kind: &'a Kind, job: &Job) -> Option<Calls<'a>> {
     match (job, kind) {
-        (Job::Calls(_, calls), Kind::Knock { api_key: Some(key), .. }) => {
-            calls.iter().map(|call| pacer.paused_to(key, call.tier, now)).fold(now, Instant::max)
+        (Job::Calls(_, calls), Kind::Knock { api_key: Some(who), .. }) => {
+            // Calls of one action are of one limit.
+            let tier = calls.first()?.tier;
+            Some(Calls { who, tier, count: u32::try_from(calls.len()).unwrap_or(u32::MAX) })
         }
-        _ => now,
+        _ => None,
     }
 }
 

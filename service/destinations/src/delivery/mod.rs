@@ -14,6 +14,7 @@ mod pacer;
 mod policy;
 mod retry_after;
 mod settle;
+mod turns;
 mod worker;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};

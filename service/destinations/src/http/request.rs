@@ -72,8 +72,9 @@ struct Headers(HeaderMap);
 
 impl Headers {
     fn add(&mut self, name: &'static str, value: &str) -> Result<(), Outcome> {
-        let value = HeaderValue::from_str(value)
+        let mut value = HeaderValue::from_str(value)
             .map_err(|_| dead(format!("the header {name} cannot have its value")))?;
+        value.set_sensitive(name.ends_with("signature"));
         self.0.insert(HeaderName::from_static(name), value);
         Ok(())
     }

@@ -58,13 +58,16 @@ pub(crate) fn judge(
     Outcome::Dead { code: known.unwrap_or(code::REJECTED), message }
 }
 
-/// As Knock's own client decides.
+/// As Knock's own client decides; but that a limit or a failing server is final, as some proxy on the
+/// way may say, is not believed.
 fn retryable(status: StatusCode, headers: &HeaderMap) -> bool {
-    match header(headers, "x-should-retry") {
-        Some("true") => true,
-        Some("false") => false,
-        _ => matches!(status.as_u16(), 408 | 409 | 425 | 429) || status.is_server_error(),
-    }
+    let heals = matches!(status.as_u16(), 408 | 425 | 429) || status.is_server_error();
+    heals
+        || match header(headers, "x-should-retry") {
+            Some("true") => true,
+            Some("false") => false,
+            _ => status == StatusCode::CONFLICT,
+        }
 }
 
 fn answer(status: StatusCode, headers: &HeaderMap, said: &Said) -> String {
@@ -147,10 +150,11 @@ mod tests {
         let refused = Outcome::Refused { code: "credential_refused", message };
         assert_eq!(triggered(401, &[], body), refused);
         let message = told("503 Service Unavailable");
-        let again = Outcome::Retry { code: "failing", message: message.clone(), after: None };
+        let again = Outcome::Retry { code: "failing", message, after: None };
         assert_eq!(triggered(503, &[], body), again);
         let stop = [("x-should-retry", "false")];
-        assert_eq!(triggered(503, &stop, body), Outcome::Dead { code: "invalid_params", message });
+        assert_eq!(triggered(503, &stop, body), again);
+        assert!(matches!(triggered(409, &stop, body), Outcome::Dead { .. }));
         for body in [r#"{"code":"what_is_new","message":"no"}"#, "", "<html>", "[1]"] {
             let dead = triggered(400, &[], body);
             assert!(matches!(dead, Outcome::Dead { code: "rejected", .. }), "{dead:?}");

@@ -6,7 +6,7 @@ mod start;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use segment_source_core::{event::ActionId, source::DestinationId};
+use segment_source_core::source::DestinationId;
 use segment_source_store::{HoldLedger, Leased, Millis, StoreError};
 use tokio::{
     sync::watch,
@@ -23,6 +23,7 @@ use super::{
     hold::{self, Refusal},
     metrics::Flags,
     settle::Settling,
+    turns::Turns,
 };
 use crate::{Destination, Kind};
 
@@ -52,8 +53,8 @@ pub(super) struct Worker {
     ledger: HoldLedger,
     refusal: Refusal,
     breaker: Breaker,
-    /// Turns that were given to actions which now wait for them in the store.
-    turns: HashMap<ActionId, Instant>,
+    /// Of actions which wait for them in the store.
+    turns: Turns,
     running: JoinSet<Vec<Ended>>,
     /// What each of the running is about.
     under_way: HashMap<Id, Vec<Ticket>>,
@@ -101,7 +102,7 @@ impl Worker {
             ledger: HoldLedger::default(),
             refusal: Refusal::fresh(Instant::now()),
             breaker: Breaker::default(),
-            turns: HashMap::new(),
+            turns: Turns::default(),
             running: JoinSet::new(),
             under_way: HashMap::new(),
             open: 0,
@@ -164,6 +165,7 @@ impl Worker {
         if old.kind != self.destination.kind {
             self.edition = self.edition.wrapping_add(1);
             self.refusal = Refusal::fresh(Instant::now());
+            self.turns = Turns::default();
             self.flags = self.shared.metrics.of_worker(self.destination.kind.name());
         }
     }

@@ -1,19 +1,17 @@
 //! From leases to attempts under way.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, pin::pin, time::Duration};
 
 use segment_source_core::event::ActionId;
 use segment_source_store::{Leased, Settlement};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
+use tracing::warn;
 
-use super::Worker;
+use super::{LEASE, Shared, Worker};
 use crate::{
     delivery::attempt::{self, Ended, Job, Ticket},
     directory,
 };
-
-/// A turn that comes this soon has come: timers of store and engine are not that exact.
-const SOON: Duration = Duration::from_millis(5);
 
 impl Worker {
     /// Starts attempts, each on a task of its own, of those whose turn it is.
@@ -53,18 +51,10 @@ impl Worker {
         }
     }
 
-    /// How long an action has to wait for its turn. It is told once and then waits elsewhere.
+    /// How long an action has to wait for its turn.
     fn wait(&mut self, action: ActionId, job: &Job) -> Option<Duration> {
-        let (now, kind) = (Instant::now(), &self.destination.kind);
-        let paused = attempt::paused_to(&self.shared.pacer, kind, job, now);
-        let turn = match self.turns.remove(&action) {
-            // A turn that was before the end of a pause is none.
-            Some(turn) if turn + SOON >= paused => turn,
-            _ => attempt::turn(&self.shared.pacer, kind, job, now),
-        };
-        let wait = turn.checked_duration_since(now).filter(|wait| *wait > SOON)?;
-        self.turns.insert(action, turn);
-        Some(wait)
+        let calls = attempt::counted(&self.destination.kind, job)?;
+        self.turns.wait(&self.shared.pacer, action, calls, Instant::now())
     }
 
     fn attempt(&mut self, ticket: Ticket, job: Job) {
@@ -85,7 +75,14 @@ impl Worker {
         let (tickets, leases): (Vec<Ticket>, Vec<_>) = batch.into_iter().unzip();
         self.spawn(tickets.clone(), async move {
             let began = Instant::now();
-            let outcomes = directory::deliver_all(&shared.store, &source, &leases).await;
+            let mut delivering = pin!(directory::deliver_all(&shared.store, &source, &leases));
+            let outcomes = loop {
+                match timeout(LEASE / 3, &mut delivering).await {
+                    Ok(outcomes) => break outcomes,
+                    // Much may go with an object, and nobody else is to begin the same.
+                    Err(_) => extend(&shared, &tickets).await,
+                }
+            };
             let took = began.elapsed();
             let ended = tickets.into_iter().zip(outcomes);
             let ended = ended.map(|(ticket, outcome)| {
@@ -103,5 +100,12 @@ impl Worker {
     ) {
         self.open += about.len();
         self.under_way.insert(self.running.spawn(task).id(), about);
+    }
+}
+
+async fn extend(shared: &Shared, tickets: &[Ticket]) {
+    let extend = |ticket: &Ticket| (ticket.token, Settlement::Extend(LEASE));
+    if let Err(error) = shared.store.settle(tickets.iter().map(extend).collect()).await {
+        warn!(%error, "leases of a directory cannot be extended");
     }
 }
