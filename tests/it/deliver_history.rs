@@ -305,21 +305,22 @@ fn planted(history: &History) {
             _ => {}
         }
     }
-    let ((first, earlier), (second, later)) = all
-        .iter()
-        .flat_map(|one| all.iter().map(move |two| (*one, *two)))
-        .find(|((one, before), (two, after))| one.lane == two.lane && before < after)
-        .expect("a lane has two actions that went well");
-    let [first, second] = [first, second].map(|it| named(&it.message));
-    let overtaken = [Violation::Overtaken { first: first.clone(), by: second.clone() }];
-    let mut between: Vec<_> = history.requests[earlier..=later].iter().collect();
-    between.retain(|it| it.name != first && it.name != second);
     let lane = |name: &(String, String)| {
         history.accepted.iter().find(|it| it.message == name.0).map(|it| &it.lane)
     };
-    if between.iter().all(|it| lane(&it.name) != lane(&first)) {
-        plant("two are swapped", &|it| it.requests.swap(earlier, later), &overtaken);
-    }
+    let alone = |of: &String, from: usize, to: usize| {
+        history.requests[from + 1..to].iter().all(|it| lane(&it.name) != Some(of))
+    };
+    let ((first, earlier), (second, later)) = all
+        .iter()
+        .flat_map(|one| all.iter().map(move |two| (*one, *two)))
+        .find(|((one, before), (two, after))| {
+            one.lane == two.lane && before < after && alone(&one.lane, *before, *after)
+        })
+        .expect("a lane has two actions in a row that went well");
+    let [first, second] = [first, second].map(|it| named(&it.message));
+    let overtaken = [Violation::Overtaken { first: first.clone(), by: second.clone() }];
+    plant("two are swapped", &|it| it.requests.swap(earlier, later), &overtaken);
     plant(
         "a delivery is lost",
         &|it| _ = it.requests.remove(earlier),
