@@ -8,7 +8,8 @@ use url::Url;
 
 use super::{Compiler, DEFAULT_DESTINATION, DIRECTORY_DESTINATION};
 use crate::{
-    Action, Destination, HttpDestination, HttpFormat, KnockDestination, Mapping, SegmentSourceSpec,
+    Action, Destination, HttpDestination, HttpFormat, KnockDestination, Mapping, SecretRef,
+    SegmentSourceSpec,
     pattern::{self, mismatch},
     schema::list,
 };
@@ -108,16 +109,15 @@ impl Compiler<'_> {
             None | Some(HttpFormat::Action) => WireFormat::Action,
             Some(HttpFormat::Segment) => WireFormat::Segment,
         };
-        let signing_secret =
-            http.signing_secret_ref.as_ref().map(|_| self.signing_secrets(field, http));
+        let reference = http.signing_secret_ref.as_ref();
+        let signing_secret = reference.map(|it| self.signing_secrets(field, it));
         wire::HttpDestination { url: http.url.clone(), signing_secret, format: format.into() }
     }
 
     /// All lines of the Secret; empty while there is none that could be signed with.
-    fn signing_secrets(&mut self, field: &str, http: &HttpDestination) -> wire::SecretValue {
+    fn signing_secrets(&mut self, field: &str, reference: &SecretRef) -> wire::SecretValue {
         let field = format!("{field}.signingSecretRef");
         let none = wire::SecretValue::default();
-        let Some(reference) = &http.signing_secret_ref else { return none };
         let Some(value) = self.look_up(&field, reference) else { return none };
         let what = format!("the value of key `{}` of Secret `{}`", reference.key, reference.name);
         let wrong = match std::str::from_utf8(&value) {

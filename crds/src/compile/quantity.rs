@@ -1,7 +1,7 @@
 //! Amounts of space as Kubernetes writes them: `500Mi`, `10Gi`, `2G`.
 
 use super::Compiler;
-use crate::pattern::NO_QUANTITY;
+use crate::pattern::{NO_QUANTITY, QUANTITY, mismatch};
 
 /// Bytes. `None` when it is no amount, or more than fits 64 bits.
 pub(crate) fn parse(text: &str) -> Option<u64> {
@@ -28,7 +28,7 @@ impl Compiler<'_> {
     /// Bytes of an amount from `min` to `max`, which are amounts themselves.
     pub(super) fn quantity(&mut self, field: &str, text: &str, [min, max]: [&str; 2]) -> u64 {
         let bounds = [min, max].map(|bound| parse(bound).unwrap_or_default());
-        if crate::pattern::mismatch(crate::pattern::QUANTITY, text).is_some() {
+        if mismatch(QUANTITY, text).is_some() {
             self.problem(field, NO_QUANTITY);
             return 0;
         }

@@ -150,8 +150,7 @@ impl HttpClient {
     fn check(&self, url: &Url) -> Result<String, Outcome> {
         let address = match url.host() {
             None => {
-                let message = "the URL has no host".to_owned();
-                return Err(Outcome::Dead { code: code::INVALID_REQUEST, message });
+                return Err(Outcome::invalid_request("the URL has no host"));
             }
             Some(Host::Domain(name)) => return Ok(name.to_owned()),
             Some(Host::Ipv4(address)) => address.into(),
@@ -214,8 +213,7 @@ fn failure(host: &str, error: &reqwest::Error) -> Outcome {
     }
     let (code, what) = match error {
         error if error.is_builder() => {
-            let message = format!("no request can be made to {host}: {cause}");
-            return Outcome::Dead { code: code::INVALID_REQUEST, message };
+            return Outcome::invalid_request(format!("no request can be made to {host}: {cause}"));
         }
         error if error.is_timeout() => (code::TIMEOUT, "did not take a connection in time"),
         error if error.is_connect() => (code::TRANSPORT, "cannot be connected to"),

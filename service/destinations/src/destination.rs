@@ -13,6 +13,17 @@ pub struct Destinations {
     pub all: HashMap<DestinationId, Arc<Destination>>,
 }
 
+/// The destination that every source has: a queue, unless its manifest has another of this name.
+pub(crate) const DEFAULT_DESTINATION: &str = "default";
+
+impl Destinations {
+    /// Whether there is such a source.
+    pub(crate) fn has_source(&self, source: &SourceId) -> bool {
+        let always = DestinationId { source: source.clone(), name: DEFAULT_DESTINATION.into() };
+        self.all.contains_key(&always)
+    }
+}
+
 /// Where actions go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Destination {
@@ -75,9 +86,7 @@ impl Kind {
             Self::Http { .. } => "http",
         }
     }
-}
 
-impl Kind {
     /// Whether this process sends to it; consumers of a queue come themselves.
     pub(crate) fn is_pushed(&self) -> bool {
         !matches!(self, Self::Queue)

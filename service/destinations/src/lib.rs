@@ -8,6 +8,7 @@ pub mod directory;
 mod guard;
 mod http;
 mod knock;
+mod problem;
 pub mod queue;
 
 pub use client::{ClientError, HttpClient, client_tls};

@@ -1,9 +1,9 @@
 //! The ingest role, as the way of an event through it: `submit` takes verified events over gRPC
 //! and makes them durable, `plan` renders stored events into actions with the newest
-//! configuration, `admin` answers what happened to an event, `again` runs it
-//! again, `retention` lets it go, and [`rehearse`] what would happen
-//! to one. `source` is the configuration all of them work with. What is kept, and how, is the
-//! store's business; what an event or a mapping means is the domain's.
+//! configuration, `admin` answers what happened to an event, and [`rehearse`] what would happen to
+//! one; `again` runs it again, `retention` lets it go, and `suspension` lets time stand still for it.
+//! `source` is the configuration all of them work with. What is kept, and how, is the store's
+//! business; what an event or a mapping means is the domain's.
 
 mod admin;
 mod again;

@@ -12,13 +12,13 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{Source, Sources, source::Retention as Kept, suspension};
+use crate::{Source, Sources, source::RetentionPolicy, suspension};
 
 /// Between two looks at all sources.
 const PAUSE: Duration = Duration::from_mins(1);
 
 /// Actions wait so long in a queue without being done, in milliseconds: 7 days.
-const QUEUE: Millis = 7 * 24 * 60 * 60 * 1000;
+const LONGEST_WAIT: Millis = 7 * 24 * 60 * 60 * 1000;
 
 /// Looks at every source again and again, and at once at one that is new, kept differently, or
 /// suspended.
@@ -31,7 +31,7 @@ pub struct Retention {
 /// A source at the last look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Seen {
-    kept: Kept,
+    kept: RetentionPolicy,
     suspended: bool,
 }
 
@@ -83,15 +83,15 @@ impl Retention {
 
     async fn look(&self, source: &Source, resumed: bool) -> Result<(), StoreError> {
         if source.delivery_suspended {
-            suspension::goes_on(&self.store, source).await?;
+            suspension::note(&self.store, source).await?;
         } else if resumed {
-            suspension::is_over(&self.store, source).await?;
+            suspension::end(&self.store, source).await?;
         }
         let now = self.store.now();
-        for queue in source.queues().filter(|(kind, _)| *kind == "queue").map(|(_, queue)| queue) {
-            self.expire(queue, now).await?;
+        for queue in source.destinations.iter().filter(|it| it.kind == "queue") {
+            self.expire(source.id_of(queue), now).await?;
         }
-        let Kept { age, bytes } = source.retention;
+        let RetentionPolicy { age, bytes } = source.retention;
         let age = Millis::try_from(age.as_millis()).unwrap_or(Millis::MAX);
         let keep = Retain { before: now.saturating_sub(age), bytes };
         while self.store.retain(source.id(), keep).await?.more {}
@@ -118,7 +118,7 @@ fn too_old(ledger: &HoldLedger, now: Millis) -> Option<Millis> {
         Some(hold) => Some((hold.since, hold.until.filter(|until| *until <= now)?)),
         None => None,
     };
-    let (mut at, mut left) = (now, QUEUE);
+    let (mut at, mut left) = (now, LONGEST_WAIT);
     for (from, until) in last.into_iter().chain(ledger.past.iter().rev().copied()) {
         let open = at.saturating_sub(until);
         if open >= left {
@@ -133,9 +133,9 @@ fn too_old(ledger: &HoldLedger, now: Millis) -> Option<Millis> {
 mod tests {
     use segment_source_store::{Hold, HoldLedger, Millis};
 
-    use super::{QUEUE, too_old};
+    use super::{LONGEST_WAIT, too_old};
 
-    const NOW: Millis = 2 * QUEUE;
+    const NOW: Millis = 2 * LONGEST_WAIT;
 
     fn held(until: Option<Millis>) -> Option<Hold> {
         Some(Hold { since: NOW - 100, until, refused: false, reason: String::new() })
@@ -144,14 +144,14 @@ mod tests {
     #[test]
     fn the_time_of_holds_does_not_count() {
         let ledger = |hold, past: &[(Millis, Millis)]| HoldLedger { hold, past: past.to_vec() };
-        assert_eq!(too_old(&ledger(None, &[]), NOW), Some(NOW - QUEUE));
+        assert_eq!(too_old(&ledger(None, &[]), NOW), Some(NOW - LONGEST_WAIT));
         assert_eq!(too_old(&ledger(held(None), &[]), NOW), None, "held for good");
         assert_eq!(too_old(&ledger(held(Some(NOW + 1)), &[]), NOW), None, "held for a while");
-        assert_eq!(too_old(&ledger(held(Some(NOW - 40)), &[]), NOW), Some(NOW - QUEUE - 60));
+        assert_eq!(too_old(&ledger(held(Some(NOW - 40)), &[]), NOW), Some(NOW - LONGEST_WAIT - 60));
         let past = [(1, 2), (NOW - 1_000, NOW - 900), (NOW - 500, NOW - 450)];
-        assert_eq!(too_old(&ledger(None, &past), NOW), Some(NOW - QUEUE - 150));
-        assert_eq!(too_old(&ledger(held(Some(NOW)), &past), NOW), Some(NOW - QUEUE - 250));
-        let long_ago = [(NOW - QUEUE - 20, NOW - QUEUE - 10)];
-        assert_eq!(too_old(&ledger(None, &long_ago), NOW), Some(NOW - QUEUE));
+        assert_eq!(too_old(&ledger(None, &past), NOW), Some(NOW - LONGEST_WAIT - 150));
+        assert_eq!(too_old(&ledger(held(Some(NOW)), &past), NOW), Some(NOW - LONGEST_WAIT - 250));
+        let long_ago = [(NOW - LONGEST_WAIT - 20, NOW - LONGEST_WAIT - 10)];
+        assert_eq!(too_old(&ledger(None, &long_ago), NOW), Some(NOW - LONGEST_WAIT));
     }
 }

@@ -40,7 +40,7 @@ pub struct Source {
     pub(crate) destinations: Vec<Destination>,
     pub(crate) delivery_suspended: bool,
     pub(crate) access: Vec<Grant>,
-    pub(crate) retention: Retention,
+    pub(crate) retention: RetentionPolicy,
 }
 
 /// A destination as far as planning and people need to know of it.
@@ -55,7 +55,7 @@ pub(crate) struct Destination {
 
 /// How much of the log is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Retention {
+pub(crate) struct RetentionPolicy {
     /// From acceptance.
     pub(crate) age: Duration,
     /// Of the whole log, about; `None`: no limit.
@@ -65,7 +65,7 @@ pub(crate) struct Retention {
 /// 30 days.
 const DEFAULT_AGE: Duration = Duration::from_hours(30 * 24);
 
-/// The shortest age of [`Retention`], in milliseconds.
+/// The shortest age of [`RetentionPolicy`], in milliseconds.
 const SHORTEST_AGE_MS: u64 = 3_600_000;
 
 /// All sources this process serves. Published as a whole: a snapshot never changes.
@@ -137,12 +137,9 @@ impl Source {
         self.destinations.iter().map(|it| it.name.as_str())
     }
 
-    /// The destinations as the store names them, each with its kind.
-    pub(crate) fn queues(&self) -> impl Iterator<Item = (&'static str, DestinationId)> {
-        self.destinations.iter().map(|it| {
-            let (source, name) = (self.id.clone(), it.name.as_str().into());
-            (it.kind, DestinationId { source, name })
-        })
+    /// A destination as the store names it.
+    pub(crate) fn id_of(&self, destination: &Destination) -> DestinationId {
+        DestinationId { source: self.id.clone(), name: destination.name.as_str().into() }
     }
 
     /// Whether events are accepted and wait (`suspend: Delivery`).
@@ -202,7 +199,7 @@ fn kind(kind: &wire::destination::Kind) -> (&'static str, bool) {
     }
 }
 
-fn retention(settings: Option<&wire::Retention>) -> Result<Retention, String> {
+fn retention(settings: Option<&wire::Retention>) -> Result<RetentionPolicy, String> {
     let bytes = settings.and_then(|it| it.size_bytes);
     let age = match settings.and_then(|it| it.age_ms) {
         None => DEFAULT_AGE,
@@ -211,7 +208,7 @@ fn retention(settings: Option<&wire::Retention>) -> Result<Retention, String> {
             _ => return Err(at("retention.age_ms")(format!("{age} is less than an hour"))),
         },
     };
-    Ok(Retention { age, bytes })
+    Ok(RetentionPolicy { age, bytes })
 }
 
 fn idempotency(

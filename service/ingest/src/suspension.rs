@@ -10,29 +10,27 @@ use crate::Source;
 const REASON: &str = "suspend: Delivery";
 
 /// Notes that a source is suspended, until it is over, unless there is another hold.
-pub(crate) async fn goes_on(store: &Store, source: &Source) -> Result<(), StoreError> {
-    for (_, queue) in source.queues() {
-        let now = store.now();
-        let held = store.hold_ledger(&queue)?.hold;
+pub(crate) async fn note(store: &Store, source: &Source) -> Result<(), StoreError> {
+    for destination in &source.destinations {
+        let (id, now) = (source.id_of(destination), store.now());
+        let held = store.hold_ledger(&id)?.hold;
         // One by hand may end while the source is still suspended; then this is looked at again.
-        if held.is_none_or(|hold| hold.until.is_some_and(|until| until <= now)) {
+        if held.is_none_or(|hold| hold.is_over(now)) {
             let reason = REASON.to_owned();
             let hold = Hold { since: now, until: None, refused: false, reason };
-            store.hold(&queue, hold).await?;
+            store.hold(&id, hold).await?;
         }
     }
     Ok(())
 }
 
 /// Ends what was noted.
-pub(crate) async fn is_over(store: &Store, source: &Source) -> Result<(), StoreError> {
-    for (_, queue) in source.queues() {
-        if store
-            .hold_ledger(&queue)?
-            .hold
-            .is_some_and(|hold| hold.reason == REASON && !hold.refused)
-        {
-            store.end_hold(&queue, false).await?;
+pub(crate) async fn end(store: &Store, source: &Source) -> Result<(), StoreError> {
+    let noted = |hold: Hold| hold.reason == REASON && !hold.refused;
+    for destination in &source.destinations {
+        let id = source.id_of(destination);
+        if store.hold_ledger(&id)?.hold.is_some_and(noted) {
+            store.end_hold(&id, false).await?;
         }
     }
     Ok(())

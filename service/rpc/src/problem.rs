@@ -11,7 +11,7 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 use crate::Right;
 
 /// The domain of every reason.
-pub const DOMAIN: &str = "segment-source.dev";
+const DOMAIN: &str = "segment-source.dev";
 
 /// When asking again makes sense for what heals by itself.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -42,6 +42,12 @@ pub fn not_found(reason: &str, kind: &str, name: &str, message: &str) -> Status 
 #[must_use]
 pub fn precondition(reason: &str, message: impl Into<String>) -> Status {
     Status::with_error_details(Code::FailedPrecondition, message.into(), details(reason))
+}
+
+/// OUT_OF_RANGE: the request goes on from where there is nothing.
+#[must_use]
+pub fn out_of_range(reason: &str, message: impl Into<String>) -> Status {
+    Status::with_error_details(Code::OutOfRange, message.into(), details(reason))
 }
 
 /// UNAVAILABLE: the same call will work again.

@@ -25,6 +25,9 @@ use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 /// Events and payloads can be as large as the largest body, and are sent with a description.
 const MAX_MESSAGE: usize = 64 << 20;
 
+/// Where `serve` and `demo` listen unless they are told otherwise.
+pub(crate) const DEFAULT_SERVER: &str = "127.0.0.1:9090";
+
 /// Which server, and by what it knows who is asking.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Server {
@@ -32,7 +35,7 @@ pub(crate) struct Server {
     #[arg(
         long,
         value_name = "ADDR",
-        default_value = "127.0.0.1:9090",
+        default_value = DEFAULT_SERVER,
         env = "SEGMENT_SOURCE_SERVER"
     )]
     pub(crate) server: ServerAddress,

@@ -1,14 +1,9 @@
 //! `erase-user`: removes what a source knows of a user, and reports it.
 
-use std::{
-    io::{IsTerminal, stderr},
-    process::ExitCode,
-    time::Duration,
-};
+use std::process::ExitCode;
 
 use anyhow::anyhow;
 use clap::Args as ClapArgs;
-use indicatif::{ProgressBar, ProgressStyle};
 use segment_source_core::source::SourceId;
 use segment_source_proto::admin::v1::{EraseUserRequest, EraseUserResponse};
 use serde::Serialize;
@@ -16,6 +11,7 @@ use serde::Serialize;
 use super::{
     client::{Server, explain},
     print,
+    spinner::spinner,
     typed::Line,
 };
 use crate::args::Output;
@@ -89,16 +85,6 @@ pub async fn run(args: Args, output: Output) -> anyhow::Result<ExitCode> {
         Output::Text => print::line(&render(&report, &args.server))?,
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Shows itself on a terminal while a long log is read.
-fn spinner() -> ProgressBar {
-    if !stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let spinner = ProgressBar::new_spinner().with_style(ProgressStyle::default_spinner());
-    spinner.enable_steady_tick(Duration::from_millis(200));
-    spinner
 }
 
 fn render(report: &Report, server: &Server) -> String {

@@ -14,6 +14,7 @@ pub(crate) mod print;
 pub mod rehearse;
 pub mod replay;
 pub mod send;
+pub(crate) mod spinner;
 pub(crate) mod typed;
 pub mod validate;
 pub(crate) mod view;

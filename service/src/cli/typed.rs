@@ -2,7 +2,7 @@
 
 use std::{env, fmt::Display};
 
-use super::client::Server;
+use super::client::{DEFAULT_SERVER, Server};
 
 /// How this program was started, for use in another terminal.
 pub(crate) fn program() -> String {
@@ -53,7 +53,7 @@ impl Line {
 
     /// Adds how the server was named, where that was needed.
     pub(crate) fn to(self, server: &Server) -> Self {
-        let address = Some(server.server.to_string()).filter(|it| it != "127.0.0.1:9090");
+        let address = Some(server.server.to_string()).filter(|it| it != DEFAULT_SERVER);
         let file =
             |path: &Option<std::path::PathBuf>| path.as_ref().map(|it| it.display().to_string());
         self.flag("server", address)

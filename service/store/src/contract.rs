@@ -87,17 +87,26 @@ pub struct HoldLedger {
     pub past: Vec<(Millis, Millis)>,
 }
 
-/// Why nothing is delivered to a destination.
+/// Why nothing is delivered to a destination, or why its time stands still.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hold {
     /// Since when.
     pub since: Millis,
     /// Until when; `None`: until it is released.
     pub until: Option<Millis>,
-    /// By the destination itself, which refuses the credential; otherwise by hand.
+    /// By the destination itself, which refuses the credential; otherwise by hand, or because its
+    /// source is suspended.
     pub refused: bool,
     /// In words.
     pub reason: String,
+}
+
+impl Hold {
+    /// Whether it has ended by its own time, and is only to be remembered.
+    #[must_use]
+    pub fn is_over(&self, now: Millis) -> bool {
+        self.until.is_some_and(|until| until <= now)
+    }
 }
 
 /// An entry of a source's directory. Keys and values are the directory's business; keys sort as
@@ -234,7 +243,7 @@ pub struct Leased {
     pub expires: Millis,
     /// 1 for the first lease.
     pub attempt: u32,
-    /// When the first attempt began, since it was planned or redriven; `None`: this is it.
+    /// When the first attempt began, since it was planned or revived; `None`: this is it.
     pub first_attempt: Option<Millis>,
     /// The action.
     pub action: ActionId,
@@ -433,3 +442,16 @@ impl StoreError {
 
 /// Names the queue an action waits in.
 pub type Queue = DestinationId;
+
+#[cfg(test)]
+mod tests {
+    use super::Hold;
+
+    #[test]
+    fn a_hold_with_a_time_ends_by_itself() {
+        let hold = |until| Hold { since: 0, until, refused: false, reason: String::new() };
+        assert!(!hold(None).is_over(u64::MAX));
+        assert!(!hold(Some(10)).is_over(9));
+        assert!(hold(Some(10)).is_over(10));
+    }
+}

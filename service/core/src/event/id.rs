@@ -84,8 +84,8 @@ impl ActionId {
         }
     }
 
-    /// What consumers deduplicate on: the same for every attempt and redrive of this action,
-    /// another one for a replay. 32 hex digits of SHA-256 over event id, run and mapping name.
+    /// What consumers deduplicate on: the same for every attempt of this action, also for those
+    /// after it was a dead letter, another one for a replay. 32 hex digits of SHA-256 over event id, run and mapping name.
     #[must_use]
     pub fn idempotency_key(self, mapping: &str) -> String {
         let mut hash = Sha256::new();

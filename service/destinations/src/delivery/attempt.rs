@@ -1,5 +1,7 @@
 //! One attempt: the one place where kinds of destinations are told apart.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use reqwest::{
     Method, Url,
@@ -56,12 +58,12 @@ pub(super) fn job(kind: &Kind, leased: Leased) -> Result<Job, Outcome> {
             let payload = leased.record.payload.as_deref().unwrap_or_default();
             let calls = match leased.record.action_type.parse() {
                 Ok(action) => knock::calls(action, payload),
-                Err(error) => Err(dead(format!("{error}"))),
+                Err(error) => Err(Outcome::invalid_request(error.to_string())),
             };
             Ok(Job::Calls(leased, calls?))
         }
         // The compiler and `Kind::is_pushed` keep queues out.
-        Kind::Queue => Err(dead("a queue is read, and nothing is sent".to_owned())),
+        Kind::Queue => Err(Outcome::invalid_request("a queue is read, and nothing is sent")),
     }
 }
 
@@ -93,7 +95,7 @@ pub(super) async fn attempt(
             (Job::Calls(leased, calls), Kind::Knock { api_key: Some(key), base_url }) => {
                 call_all(shared, &leased, calls, key, base_url).await
             }
-            _ => Err(dead("the destination is of another kind now".to_owned())),
+            _ => Err(Outcome::invalid_request("the destination is of another kind now")),
         }
     };
     match timeout(ATTEMPT, doing).await {
@@ -140,8 +142,7 @@ async fn call_all(
     for call in calls {
         let request = request(leased, &call, key, base_url)?;
         let response = shared.client.send(request).await?;
-        let (status, headers) = (response.status, &response.headers);
-        match knock::judge(&call, status, headers, &response.body, Timestamp::now()) {
+        match knock::judge(&call, &response, Timestamp::now()) {
             Outcome::Done { answer } => answers.push(answer),
             outcome => {
                 if let Outcome::Retry { code: code::RATE_LIMITED, after, .. } = &outcome {
@@ -156,10 +157,10 @@ async fn call_all(
     Ok(Outcome::Done { answer: answers.join("; ") })
 }
 
-const SECOND: std::time::Duration = std::time::Duration::from_secs(1);
+const SECOND: Duration = Duration::from_secs(1);
 
 /// No answer stops all calls of a credential for longer.
-const LONGEST_PAUSE: std::time::Duration = std::time::Duration::from_mins(10);
+const LONGEST_PAUSE: Duration = Duration::from_mins(10);
 
 fn request(
     leased: &Leased,
@@ -168,7 +169,8 @@ fn request(
     base_url: &str,
 ) -> Result<Request, Outcome> {
     let url = Url::parse(&format!("{base_url}{}", call.path));
-    let url = url.map_err(|error| dead(format!("the base URL makes no URL: {error}")))?;
+    let url = url
+        .map_err(|error| Outcome::invalid_request(format!("the base URL makes no URL: {error}")))?;
     let mut headers = HeaderMap::new();
     let mut bearer = HeaderValue::from_str(&format!("Bearer {}", key.expose())).map_err(|_| {
         let message = "the API key has characters that no key has; see its Secret".to_owned();
@@ -178,17 +180,14 @@ fn request(
     headers.insert(AUTHORIZATION, bearer);
     if call.keyed {
         let key = leased.action.idempotency_key(&leased.record.mapping);
-        let key = HeaderValue::from_str(&key).map_err(|error| dead(error.to_string()))?;
+        let key = HeaderValue::from_str(&key)
+            .map_err(|error| Outcome::invalid_request(error.to_string()))?;
         headers.insert(HeaderName::from_static("idempotency-key"), key);
     }
     if call.body.is_some() {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
     let method = Method::from_bytes(call.method.as_bytes());
-    let method = method.map_err(|error| dead(error.to_string()))?;
+    let method = method.map_err(|error| Outcome::invalid_request(error.to_string()))?;
     Ok(Request { method, url, headers, body: call.body.clone().unwrap_or_default().into() })
-}
-
-fn dead(message: String) -> Outcome {
-    Outcome::Dead { code: code::INVALID_REQUEST, message }
 }

@@ -1,9 +1,9 @@
-//! Holds of a destination: for how long an action's clock stood still, what a hold allows, and when
-//! a destination that refuses its credential is asked again. Pure; the store keeps the holds.
+//! Holds of a destination: for how long an action's clock stood still, and when a destination that
+//! refuses its credential is asked again. Pure; the store keeps the holds.
 
 use std::time::Duration;
 
-use segment_source_store::{Hold, HoldLedger, Millis};
+use segment_source_store::{HoldLedger, Millis};
 use tokio::time::Instant;
 
 /// The first wait of a destination that refuses its credential; every further one is twice as long.
@@ -25,11 +25,6 @@ pub(super) fn age(ledger: &HoldLedger, first: Millis, now: Millis) -> Duration {
         }
     }
     Duration::from_millis(now.saturating_sub(first).saturating_sub(held))
-}
-
-/// A hold that has ended by its own time, and is only to be remembered.
-pub(super) fn is_over(hold: &Hold, now: Millis) -> bool {
-    hold.until.is_some_and(|until| until <= now)
 }
 
 /// When a destination that refuses its credential is asked again.
@@ -68,7 +63,7 @@ mod tests {
     use segment_source_store::{Hold, HoldLedger};
     use tokio::time::Instant;
 
-    use super::{Refusal, age, is_over};
+    use super::{Refusal, age};
 
     fn ledger(past: &[(u64, u64)], hold: Option<(u64, Option<u64>)>) -> HoldLedger {
         let hold =
@@ -89,14 +84,6 @@ mod tests {
         assert_eq!(of(&ledger(&[(200, 400)], Some((300, Some(500)))), 100, 1_000), 600);
         // The clock stepped back.
         assert_eq!(of(&ledger(&[(200, 400)], None), 1_000, 500), 0);
-    }
-
-    #[test]
-    fn a_hold_with_a_time_ends_by_itself() {
-        let hold = |until| ledger(&[], Some((0, until))).hold.unwrap();
-        assert!(!is_over(&hold(None), u64::MAX));
-        assert!(!is_over(&hold(Some(10)), 9));
-        assert!(is_over(&hold(Some(10)), 10));
     }
 
     #[test]

@@ -36,6 +36,13 @@ pub(crate) enum Outcome {
     },
 }
 
+impl Outcome {
+    /// No request can be made of the action or the destination's configuration, and why.
+    pub(crate) fn invalid_request(message: impl Into<String>) -> Self {
+        Self::Dead { code: code::INVALID_REQUEST, message: message.into() }
+    }
+}
+
 /// Reason codes; metric labels are made of the outcome, never of these.
 pub(crate) mod code {
     /// The credential is not taken.

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use segment_source_core::{
-    directory::{Change, Damaged, Refusal, Stamp, changes},
+    directory::{Change, Damaged, Effect, Refusal, Stamp, changes},
     mapping::ActionType,
     source::SourceId,
 };
@@ -135,7 +135,7 @@ struct Report {
 }
 
 impl Report {
-    fn add(&mut self, step: &Step<'_>, effect: segment_source_core::directory::Effect) {
+    fn add(&mut self, step: &Step<'_>, effect: Effect) {
         self.entries += 1;
         match (effect.overruled, step.deletes()) {
             (false, _) => {

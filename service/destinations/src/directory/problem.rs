@@ -3,10 +3,9 @@
 
 use segment_source_core::{directory::Damaged, source::SourceId};
 use segment_source_rpc::problem;
-use segment_source_store::StoreError;
-use tonic::{Code, Status};
-use tonic_types::{ErrorDetails, StatusExt as _};
+use tonic::Status;
 
+pub(super) use crate::problem::store;
 pub(super) use segment_source_rpc::problem::{draining, invalid};
 
 /// NOT_FOUND: there is no such source here.
@@ -32,22 +31,7 @@ pub(super) fn unknown_revision(asked: u64, newest: u64) -> Status {
         "after_revision: {asked} is of another life of this directory, whose newest revision is \
          {newest}; list, and watch from the revision of the list"
     );
-    let details = ErrorDetails::with_error_info(
-        "REVISION_UNKNOWN",
-        problem::DOMAIN,
-        std::collections::HashMap::new(),
-    );
-    Status::with_error_details(Code::OutOfRange, message, details)
-}
-
-/// UNAVAILABLE: the same call will work again.
-pub(super) fn store(error: &StoreError) -> Status {
-    match error {
-        StoreError::Full { .. } | StoreError::Unavailable(_) => {
-            problem::unavailable(error.code(), error.to_string())
-        }
-        StoreError::Closing => draining(),
-    }
+    problem::out_of_range("REVISION_UNKNOWN", message)
 }
 
 /// INTERNAL: the store has bytes that nobody can read.

@@ -3,7 +3,7 @@
 use std::{pin::Pin, sync::Arc};
 
 use futures_util::Stream;
-use segment_source_core::source::{DestinationId, SourceId};
+use segment_source_core::source::SourceId;
 use segment_source_proto::directory::v1::{
     GetRequest, GetResponse, ListRequest, ListResponse, SourceName, WatchRequest, WatchResponse,
     directory_server::{Directory, DirectoryServer},
@@ -22,9 +22,6 @@ use super::{
     write::bytes,
 };
 use crate::Destinations;
-
-/// A destination that every source has.
-const DEFAULT_DESTINATION: &str = "default";
 
 /// The gRPC service.
 #[derive(Clone)]
@@ -62,10 +59,9 @@ impl DirectoryService {
         let source = SourceId::new(&name.namespace, &name.name)
             .map_err(|error| problem::invalid("source", error.to_string()))?;
         let permit = Permit::on(caller, Right::Read, source.clone())?;
-        let some = DestinationId { source, name: DEFAULT_DESTINATION.into() };
-        match self.destinations.borrow().all.contains_key(&some) {
-            true => Ok((some.source, permit)),
-            false => Err(problem::unknown_source(&some.source)),
+        match self.destinations.borrow().has_source(&source) {
+            true => Ok((source, permit)),
+            false => Err(problem::unknown_source(&source)),
         }
     }
 }

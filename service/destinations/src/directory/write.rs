@@ -10,6 +10,8 @@ use segment_source_core::{
 };
 use segment_source_store::{DirectoryWrite, StoreError, Written, embedded::Store};
 
+use crate::delivery::code;
+
 /// How often the same is tried when others write the same entries.
 pub(super) const TRIES: usize = 64;
 
@@ -59,7 +61,7 @@ pub(super) enum Fault {
 impl Fault {
     pub(super) fn code(&self) -> &'static str {
         match self {
-            Self::Store(_) => "store_unavailable",
+            Self::Store(_) => code::STORE,
             Self::Damaged(_) => "damaged",
             Self::Contended => "contended",
         }

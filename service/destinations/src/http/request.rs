@@ -10,11 +10,7 @@ use segment_source_core::source::SourceId;
 use segment_source_store::Leased;
 
 use super::{envelope::envelope, signing};
-use crate::{
-    Credential,
-    client::Request,
-    delivery::{Outcome, code},
-};
+use crate::{Credential, client::Request, delivery::Outcome};
 
 /// What is posted.
 #[derive(Clone, Debug)]
@@ -44,12 +40,15 @@ pub(crate) fn request(
     let body = match post {
         Post::Action => {
             let body = envelope(&key, source, leased.action, &leased.record);
-            let body = body.map_err(|error| dead(format!("the action is no JSON: {error}")))?;
+            let body = body.map_err(|error| {
+                Outcome::invalid_request(format!("the action is no JSON: {error}"))
+            })?;
             let seconds = now.as_second();
             headers.add("webhook-timestamp", &seconds.to_string())?;
             if !secrets.is_empty() {
                 let signature = signing::standard(secrets, &key, seconds, &body);
-                let signature = signature.ok_or_else(|| dead("it cannot be signed".to_owned()))?;
+                let signature =
+                    signature.ok_or_else(|| Outcome::invalid_request("it cannot be signed"))?;
                 headers.add("webhook-signature", &signature)?;
             }
             Bytes::from(body)
@@ -57,13 +56,15 @@ pub(crate) fn request(
         Post::Event(body) => {
             if let Some(secret) = secrets.first() {
                 let signature = signing::segment(secret, &body);
-                let signature = signature.ok_or_else(|| dead("it cannot be signed".to_owned()))?;
+                let signature =
+                    signature.ok_or_else(|| Outcome::invalid_request("it cannot be signed"))?;
                 headers.add("x-signature", &signature)?;
             }
             body
         }
     };
-    let url = Url::parse(url).map_err(|error| dead(format!("the URL is none: {error}")))?;
+    let url = Url::parse(url)
+        .map_err(|error| Outcome::invalid_request(format!("the URL is none: {error}")))?;
     Ok(Request { method: Method::POST, url, headers: headers.0, body })
 }
 
@@ -72,16 +73,13 @@ struct Headers(HeaderMap);
 
 impl Headers {
     fn add(&mut self, name: &'static str, value: &str) -> Result<(), Outcome> {
-        let mut value = HeaderValue::from_str(value)
-            .map_err(|_| dead(format!("the header {name} cannot have its value")))?;
+        let mut value = HeaderValue::from_str(value).map_err(|_| {
+            Outcome::invalid_request(format!("the header {name} cannot have its value"))
+        })?;
         value.set_sensitive(name.ends_with("signature"));
         self.0.insert(HeaderName::from_static(name), value);
         Ok(())
     }
-}
-
-fn dead(message: String) -> Outcome {
-    Outcome::Dead { code: code::INVALID_REQUEST, message }
 }
 
 #[cfg(test)]

@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use reqwest::{StatusCode, header::HeaderMap};
 use serde::Deserialize;
 
 use super::Call;
-use crate::delivery::{Outcome, code, retry_after};
+use crate::{
+    client::Response,
+    delivery::{Outcome, code, retry_after},
+};
 
 /// The most of Knock's own words that is kept.
 const WORDS: usize = 300;
@@ -26,13 +30,9 @@ struct Said {
 }
 
 /// Judges one answer. `now` is the time that a date in `Retry-After` is compared with.
-pub(crate) fn judge(
-    call: &Call,
-    status: StatusCode,
-    headers: &HeaderMap,
-    body: &[u8],
-    now: jiff::Timestamp,
-) -> Outcome {
+pub(crate) fn judge(call: &Call, response: &Response, now: Timestamp) -> Outcome {
+    let Response { status, headers, body } = response;
+    let status = *status;
     let said: Said = serde_json::from_slice(body).unwrap_or_default();
     if status.is_success() {
         return Outcome::Done { answer: answer(status, headers, &said) };
@@ -105,7 +105,7 @@ mod tests {
     };
     use segment_source_core::mapping::ActionType;
 
-    use super::judge;
+    use super::{Response, Timestamp, judge};
     use crate::{delivery::Outcome, knock::calls};
 
     fn judged(
@@ -121,7 +121,8 @@ mod tests {
             .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
             .collect();
         let status = StatusCode::from_u16(status).unwrap();
-        judge(&call, status, &headers, body.as_bytes(), jiff::Timestamp::UNIX_EPOCH)
+        let response = Response { status, headers, body: body.to_owned().into() };
+        judge(&call, &response, Timestamp::UNIX_EPOCH)
     }
 
     fn triggered(status: u16, headers: &[(&'static str, &'static str)], body: &str) -> Outcome {

@@ -27,10 +27,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use metrics::Metrics;
 
-use crate::{Destination, Destinations, Kind};
-
-/// Name of the queue destination that every source has.
-const DEFAULT_QUEUE: &str = "default";
+use crate::{Destination, Destinations, Kind, destination::DEFAULT_DESTINATION};
 
 /// The gRPC service.
 #[derive(Clone)]
@@ -71,7 +68,7 @@ impl QueueService {
             .map_err(|error| problem::invalid("queue", error.to_string()))?;
         let permit = Permit::on(caller, Right::Consume, source.clone())?;
         let destination = match name.destination.as_str() {
-            "" => DEFAULT_QUEUE,
+            "" => DEFAULT_DESTINATION,
             other => other,
         };
         let queue = DestinationId { source, name: destination.into() };

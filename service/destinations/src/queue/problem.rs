@@ -3,9 +3,9 @@
 
 use segment_source_core::source::DestinationId;
 use segment_source_rpc::problem;
-use segment_source_store::StoreError;
 use tonic::Status;
 
+pub(super) use crate::problem::store;
 pub(super) use segment_source_rpc::problem::{draining, invalid};
 
 /// NOT_FOUND: there is no such source, or it has no such queue.
@@ -16,16 +16,6 @@ pub(super) fn unknown_queue(queue: &DestinationId) -> Status {
         queue.source, queue.name
     );
     problem::not_found("QUEUE_NOT_FOUND", "Queue", &queue.to_string(), &message)
-}
-
-/// UNAVAILABLE: the same call will work again.
-pub(super) fn store(error: &StoreError) -> Status {
-    match error {
-        StoreError::Full { .. } | StoreError::Unavailable(_) => {
-            problem::unavailable(error.code(), error.to_string())
-        }
-        StoreError::Closing => draining(),
-    }
 }
 
 /// UNAVAILABLE: the queue's configuration is gone or changed under an open call.

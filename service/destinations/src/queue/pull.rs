@@ -122,8 +122,7 @@ impl Take {
                 let store = &self.service.store;
                 let ledger =
                     store.hold_ledger(&self.queue).map_err(|error| problem::store(&error))?;
-                let hold = ledger.hold;
-                match hold.filter(|hold| hold.until.is_none_or(|until| until > store.now())) {
+                match ledger.hold.filter(|hold| !hold.is_over(store.now())) {
                     Some(hold) => Taken { leases: Vec::new(), next_due: hold.until },
                     None => {
                         let take = store.take(&self.queue, max, self.lease);

@@ -19,17 +19,16 @@ pub(super) async fn list(store: &Store, source: &Source) -> Result<Vec<Destinati
     let now = store.now();
     let mut all = Vec::new();
     for destination in &source.destinations {
-        let queue =
-            DestinationId { source: source.id.clone(), name: destination.name.as_str().into() };
-        let backlog = store.backlog(&queue).await.map_err(|error| status::store(&error))?;
-        let ledger = store.hold_ledger(&queue).map_err(|error| status::store(&error))?;
+        let id = source.id_of(destination);
+        let backlog = store.backlog(&id).await.map_err(|error| status::store(&error))?;
+        let ledger = store.hold_ledger(&id).map_err(|error| status::store(&error))?;
         all.push(DestinationStatus {
             name: destination.name.clone(),
             kind: destination.kind.to_owned(),
             waiting_lanes: backlog.lanes,
             oldest: backlog.oldest.map(timestamp),
             // One that is over is put away when somebody delivers.
-            hold: ledger.hold.filter(|it| it.until.is_none_or(|until| until > now)).map(hold_view),
+            hold: ledger.hold.filter(|it| !it.is_over(now)).map(hold_view),
             unresolved: destination.unresolved,
         });
     }
@@ -50,7 +49,7 @@ pub(super) async fn hold(
     source: &Source,
     request: HoldRequest,
 ) -> Result<(), Status> {
-    let queue = existing(source, &request.destination)?;
+    let id = existing(source, &request.destination)?;
     let now = store.now();
     let hold = Hold {
         since: now,
@@ -58,19 +57,19 @@ pub(super) async fn hold(
         refused: false,
         reason: bounded(request.reason),
     };
-    store.hold(&queue, hold).await.map_err(|error| status::store(&error))
+    store.hold(&id, hold).await.map_err(|error| status::store(&error))
 }
 
 /// Whether it was held.
 pub(super) async fn release(store: &Store, source: &Source, name: &str) -> Result<bool, Status> {
-    let queue = existing(source, name)?;
-    let ended = store.end_hold(&queue, false).await.map_err(|error| status::store(&error))?;
+    let id = existing(source, name)?;
+    let ended = store.end_hold(&id, false).await.map_err(|error| status::store(&error))?;
     Ok(ended.is_some())
 }
 
 fn existing(source: &Source, name: &str) -> Result<DestinationId, Status> {
-    if source.destinations.iter().any(|it| it.name == name) {
-        return Ok(DestinationId { source: source.id.clone(), name: name.into() });
+    if let Some(destination) = source.destinations.iter().find(|it| it.name == name) {
+        return Ok(source.id_of(destination));
     }
     let known: Vec<&str> = source.destinations().collect();
     let message =

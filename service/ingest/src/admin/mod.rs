@@ -42,7 +42,7 @@ pub struct AdminService {
 type Answers<T> = Pin<Box<dyn futures_core::Stream<Item = Result<T, Status>> + Send>>;
 
 impl AdminService {
-    /// Once `draining` is cancelled, scans and tails end with UNAVAILABLE.
+    /// Once `draining` is cancelled, answers that are streams end with UNAVAILABLE.
     #[must_use]
     pub fn new(
         store: Store,
@@ -58,6 +58,19 @@ impl AdminService {
         source.ok_or_else(|| status::no_such_source(id))
     }
 
+    /// The same, for a caller that has this right on it.
+    fn granted(
+        &self,
+        caller: &Caller,
+        right: Right,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Arc<Source>, Status> {
+        let id = request::source(namespace, name)?;
+        caller.authorize(right, &id)?;
+        self.configured(&id)
+    }
+
     /// The service for a tonic server, with room for rehearsing the largest event.
     #[must_use]
     pub fn into_server(self) -> AdminServer<Self> {
@@ -69,7 +82,6 @@ impl AdminService {
 impl Admin for AdminService {
     type ListEventsStream = Answers<ListEventsResponse>;
     type TailEventsStream = Answers<TailEventsResponse>;
-
     type ReplayStream = Answers<ReplayResponse>;
     type EraseUserStream = Answers<EraseUserResponse>;
 
@@ -97,9 +109,7 @@ impl Admin for AdminService {
     ) -> Result<Response<ListDestinationsResponse>, Status> {
         let caller = caller(&request)?.clone();
         let request = request.into_inner();
-        let id = request::source(&request.namespace, &request.name)?;
-        caller.authorize(Right::Read, &id)?;
-        let source = self.configured(&id)?;
+        let source = self.granted(&caller, Right::Read, &request.namespace, &request.name)?;
         let destinations = destinations::list(&self.store, &source).await?;
         Ok(Response::new(ListDestinationsResponse { destinations }))
     }
@@ -107,9 +117,7 @@ impl Admin for AdminService {
     async fn hold(&self, request: Request<HoldRequest>) -> Result<Response<HoldResponse>, Status> {
         let caller = caller(&request)?.clone();
         let request = request.into_inner();
-        let id = request::source(&request.namespace, &request.name)?;
-        caller.authorize(Right::Operate, &id)?;
-        let source = self.configured(&id)?;
+        let source = self.granted(&caller, Right::Operate, &request.namespace, &request.name)?;
         destinations::hold(&self.store, &source, request).await?;
         Ok(Response::new(HoldResponse {}))
     }
@@ -120,9 +128,7 @@ impl Admin for AdminService {
     ) -> Result<Response<ReleaseResponse>, Status> {
         let caller = caller(&request)?.clone();
         let request = request.into_inner();
-        let id = request::source(&request.namespace, &request.name)?;
-        caller.authorize(Right::Operate, &id)?;
-        let source = self.configured(&id)?;
+        let source = self.granted(&caller, Right::Operate, &request.namespace, &request.name)?;
         let held = destinations::release(&self.store, &source, &request.destination).await?;
         Ok(Response::new(ReleaseResponse { held }))
     }
@@ -212,9 +218,7 @@ impl Admin for AdminService {
     ) -> Result<Response<RehearseResponse>, Status> {
         let caller = caller(&request)?.clone();
         let request = request.into_inner();
-        let id = request::source(&request.namespace, &request.name)?;
-        caller.authorize(Right::Read, &id)?;
-        let source = self.configured(&id)?;
+        let source = self.granted(&caller, Right::Read, &request.namespace, &request.name)?;
         let headers: Vec<(String, String)> =
             request.headers.into_iter().map(|header| (header.name, header.value)).collect();
         let rehearsal =

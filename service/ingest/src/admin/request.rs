@@ -44,8 +44,7 @@ pub(crate) struct Wanted {
 impl Wanted {
     /// `outcome` is not looked at.
     pub(super) fn parse(source: SourceId, filter: EventFilter) -> Result<Self, Status> {
-        let since = filter.since.map(|time| millis("filter.since", time)).transpose()?;
-        let until = filter.until.map(|time| millis("filter.until", time)).transpose()?;
+        let (since, until) = span(&filter)?;
         let filter = Filter { outcome: None, ..Filter::parse(filter)? };
         Ok(Self { source, since, until, filter })
     }
@@ -99,8 +98,7 @@ impl Search {
             return Err(invalid("before", format!("an event of another source than {source}")));
         }
         let filter = request.filter.unwrap_or_default();
-        let since = filter.since.map(|time| millis("filter.since", time)).transpose()?;
-        let until = filter.until.map(|time| millis("filter.until", time)).transpose()?;
+        let (since, until) = span(&filter)?;
         Ok(Self {
             range: LogRange { source, before, since, until },
             filter: Filter::parse(filter)?,
@@ -138,6 +136,13 @@ impl Filter {
             })
             && self.outcome.is_none_or(|wanted| outcome(entry) == wanted)
     }
+}
+
+/// From when, and until before when, events are asked for.
+fn span(filter: &EventFilter) -> Result<(Option<Millis>, Option<Millis>), Status> {
+    let since = filter.since.map(|time| millis("filter.since", time)).transpose()?;
+    let until = filter.until.map(|time| millis("filter.until", time)).transpose()?;
+    Ok((since, until))
 }
 
 /// The source a request is about.

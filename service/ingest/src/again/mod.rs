@@ -1,10 +1,10 @@
-//! What runs again: failed and dead actions of an event ([`revivals`], for repeats and redrives) and
-//! whole events under the configuration of now ([`replay`]). When a plain event runs is the
-//! planner's business.
+//! What runs again: failed and dead actions ([`revivals`], for repeats of an event and for replays of
+//! dead letters), and whole events under the configuration of now ([`replay`]). When an event runs
+//! first is the planner's business.
 
 pub(crate) mod replay;
 
-use segment_source_store::{ActionState, ActionStatus, LogEntry, Revival};
+use segment_source_store::{ActionState, ActionStatus, LogEntry, NewAction, Revival};
 
 use crate::{Source, plan::render};
 
@@ -26,7 +26,7 @@ pub(crate) fn revivals(
     let revival = |status: &ActionStatus| match status.state {
         ActionState::Dead => Some(Revival { action: status.id, payload: None }),
         _ => {
-            let same = |it: &&segment_source_store::NewAction| {
+            let same = |it: &&NewAction| {
                 it.mapping == status.action.mapping && it.action_type == status.action.action_type
             };
             let payload = rendered.iter().find(same)?.rendered.as_ref().ok()?;

@@ -64,6 +64,7 @@ enum Phase {
     Over,
 }
 
+/// A replay under way.
 pub(crate) struct Replay {
     tools: Tools,
     order: Order,
@@ -98,6 +99,7 @@ impl Replay {
         Self { tools, order, phase: Phase::Counting, position, last, rest, told }
     }
 
+    /// One answer for each page; the last one says that it is complete.
     pub(crate) fn answers(
         self,
     ) -> impl futures_core::Stream<Item = Result<ReplayResponse, Status>> + Send {

@@ -1,12 +1,7 @@
 //! `events list`: searches the log, newest first, with progress while it reads.
 
-use std::{
-    io::{IsTerminal, stderr},
-    time::Duration,
-};
-
 use clap::{Args as ClapArgs, ValueEnum};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use jiff::Timestamp;
 use segment_source_core::source::SourceId;
 use segment_source_proto::admin::v1::{
@@ -19,6 +14,7 @@ use crate::{
         client::{self, Server, explain},
         moment::{parse_moment, wire},
         print,
+        spinner::spinner,
         view::{self, EventView},
     },
 };
@@ -149,16 +145,6 @@ struct Search {
     spinner: ProgressBar,
     found: Vec<EventView>,
     output: Output,
-}
-
-/// Shows itself on standard error once a search takes longer than a moment.
-fn spinner() -> ProgressBar {
-    if !stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let spinner = ProgressBar::new_spinner().with_style(ProgressStyle::default_spinner());
-    spinner.enable_steady_tick(Duration::from_millis(200));
-    spinner
 }
 
 impl Search {

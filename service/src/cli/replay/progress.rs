@@ -1,7 +1,7 @@
 //! How far a replay is, on standard error: a bar on a terminal, else a line now and then.
 
 use std::{
-    io::{self, IsTerminal, Write, stderr},
+    io::{self, Write, stderr},
     time::{Duration, Instant},
 };
 
@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use segment_source_proto::admin::v1::ReplayResponse;
 
 use super::{Args, words};
-use crate::args::Output;
+use crate::{args::Output, cli::spinner::spinner};
 
 /// Between two lines.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -27,9 +27,8 @@ pub(super) enum Progress {
 
 impl Progress {
     pub(super) fn new(args: &Args, output: Output) -> Self {
-        if stderr().is_terminal() {
-            let bar = ProgressBar::new_spinner().with_style(ProgressStyle::default_spinner());
-            bar.enable_steady_tick(Duration::from_millis(200));
+        let bar = spinner();
+        if !bar.is_hidden() {
             return Self::Bar(bar);
         }
         match output {

@@ -24,7 +24,7 @@ pub struct Live {
     pub edge: watch::Receiver<Arc<segment_source_edge::Sources>>,
     /// For the ingest; empty in a process without one.
     pub ingest: watch::Receiver<Arc<segment_source_ingest::Sources>>,
-    /// For queue destinations; as the ingest's.
+    /// For destinations of every kind; as the ingest's.
     pub destinations: watch::Receiver<Arc<Destinations>>,
     /// The internal clients of all sources; as the ingest's.
     pub clients: watch::Receiver<Arc<Clients>>,

@@ -11,15 +11,12 @@ use fjall::Readable;
 use segment_source_core::source::SourceHash;
 
 use super::{
-    engine::Engine,
+    engine::{Engine, LOOK_BYTES},
     fault::Fault,
     keys::{self, Space},
     txn::Txn,
 };
 use crate::contract::{DirectoryRecord, DirectoryWrite, Written};
-
-/// Bytes of entries that one look gathers, and the entry that goes beyond.
-const LOOK_BYTES: usize = 4 << 20;
 
 /// Keys with their entries.
 type Entries = Vec<(Bytes, DirectoryRecord)>;

@@ -35,6 +35,8 @@ const SEPARATE_FROM: u32 = 512;
 /// Claims are removed this long after they expired, so that a clock that was ahead for a moment
 /// takes none away.
 const CLAIM_GRACE: Millis = 60 * 60 * 1000;
+/// Bytes that one look at the disk gathers, and what goes beyond.
+pub(super) const LOOK_BYTES: usize = 4 << 20;
 
 /// An open store folder. Everybody who uses it holds it by an [`Arc`] for one operation only, so
 /// that it can be closed and opened anew under a running store.

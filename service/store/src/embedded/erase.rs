@@ -72,8 +72,7 @@ pub(super) fn erase(
                 record.encode_to_vec()
             }
             [a, b, c, d] => {
-                let run = u16::from_be_bytes([*a, *b]);
-                let id = ActionId { event, run, index: u16::from_be_bytes([*c, *d]) };
+                let id = keys::action_of(event, [*a, *b, *c, *d]);
                 let mut record = ActionRecord::decode(&*value)?;
                 let queue = QueueKey::new(event.source, &record.destination);
                 removed.actions += u64::from(record.payload.take().is_some());

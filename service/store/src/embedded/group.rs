@@ -67,6 +67,12 @@ impl News {
         }
     }
 
+    /// What is done may become owed again, which is told before and after the commit.
+    fn reopens(&mut self, shared: &Shared) {
+        shared.reopened.fetch_add(1, Ordering::SeqCst);
+        self.reopened = true;
+    }
+
     fn ended(&mut self, lease: Lease) {
         self.queues.insert(lease.queue);
         self.ended.push(lease.action);
@@ -206,8 +212,7 @@ fn apply(
             news.reply(answer, settled)
         }
         Command::Revive { actions, answer } => {
-            shared.reopened.fetch_add(1, Ordering::SeqCst);
-            news.reopened = true;
+            news.reopens(shared);
             let revived = actions.into_iter().map(|revival| {
                 let queue = revive::revive(txn, numbers, now, revival)?;
                 news.queues.extend(queue);
@@ -217,8 +222,7 @@ fn apply(
             news.reply(answer, revived)
         }
         Command::Replay { replay, events, answer } => {
-            shared.reopened.fetch_add(1, Ordering::SeqCst);
-            news.reopened = true;
+            news.reopens(shared);
             let runs = events.into_iter().map(|event| {
                 let Some(event) = event else { return Ok(None) };
                 let Some((run, to)) = event.replay(txn, numbers, replay, now)? else {

@@ -158,6 +158,11 @@ pub(super) fn event_of(key: &[u8]) -> Option<EventId> {
     Some(EventId::from_bytes(join(&[&key[8..], &key[..8]])))
 }
 
+/// The action of an event whose key ends with these bytes, of run and index.
+pub(super) fn action_of(event: EventId, [a, b, c, d]: [u8; 4]) -> ActionId {
+    ActionId { event, run: u16::from_be_bytes([a, b]), index: u16::from_be_bytes([c, d]) }
+}
+
 pub(super) fn action(id: ActionId) -> [u8; 20] {
     join(&[&log(id.event), &id.run.to_be_bytes(), &id.index.to_be_bytes()])
 }

@@ -92,8 +92,8 @@ fn go_on(
     Ok(())
 }
 
-/// Puts a leased head back: last among the ready, or among the delayed. `tried`: its attempts until
-/// now, and when the first of them began.
+/// Puts a leased head back: last among the ready, or among the delayed; with its attempts until now,
+/// and when the first of them began.
 pub(super) fn return_head(
     txn: &mut Txn<'_>,
     numbers: &mut Numbers,

@@ -45,7 +45,8 @@
 //! of the engine, opens it again, and writes again what it recovered before it says anything that
 //! rests on it.
 //!
-//! Layouts: `keys.rs` and `records.rs`.
+//! Layouts: `keys.rs` and `records.rs`; what is kept of one action, `item.rs` and `state.rs`; of a
+//! destination, `holds.rs`.
 
 mod accept;
 mod bells;

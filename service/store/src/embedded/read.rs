@@ -12,7 +12,7 @@ use segment_source_core::{
 };
 
 use super::{
-    engine::{Day, Engine},
+    engine::{Day, Engine, LOOK_BYTES},
     fault::Fault,
     keys::{self, Space},
     plan,
@@ -22,8 +22,6 @@ use super::{
 };
 use crate::contract::{ActionState, ActionStatus, LogEntry, LogRange, Millis, Planned, Unplanned};
 
-/// Bytes of entries that one look gathers, and the entry that goes beyond.
-const LOOK_BYTES: usize = 4 << 20;
 /// Entries that need no plan which one look passes over.
 const PASSED_OVER: usize = 4096;
 
@@ -253,9 +251,7 @@ fn compose(
                 }
             }
             [a, b, c, d] => {
-                let run = u16::from_be_bytes([*a, *b]);
-                let index = u16::from_be_bytes([*c, *d]);
-                let id = ActionId { event: id, run, index };
+                let id = keys::action_of(id, [*a, *b, *c, *d]);
                 actions.push(untouched(id, ActionRecord::decode(&*value)?));
             }
             _ => {

@@ -112,8 +112,7 @@ fn look(day: &Day, event: EventId) -> Result<Option<Entry>, Fault> {
                     return Ok(None);
                 }
                 if let [a, b, c, d] = suffix {
-                    let run = u16::from_be_bytes([*a, *b]);
-                    let id = ActionId { event, run, index: u16::from_be_bytes([*c, *d]) };
+                    let id = keys::action_of(event, [*a, *b, *c, *d]);
                     entry.actions.push(id);
                     pending = Some(id);
                 }

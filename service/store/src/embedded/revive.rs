@@ -7,7 +7,7 @@ use prost::Message;
 use segment_source_core::{event::ActionId, source::SourceHash};
 
 use super::{
-    engine::Engine,
+    engine::{Engine, LOOK_BYTES},
     fault::Fault,
     item::Item,
     keys::{self, QueueKey, Space},
@@ -19,9 +19,6 @@ use super::{
     txn::Txn,
 };
 use crate::contract::{ActionStatus, Millis, Revival};
-
-/// Bytes of payloads that one look gathers, and the action that goes beyond.
-const LOOK_BYTES: usize = 4 << 20;
 
 /// In the order of their ids, behind `after`.
 pub(super) fn dead(

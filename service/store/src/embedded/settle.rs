@@ -40,15 +40,13 @@ pub(super) fn settle(
             give_back(txn, numbers, &lease, now, due, None)?;
         }
         Settlement::Reject { reason } => {
-            let mut state = attempted(txn, &lease, now, State::Dead, Some(reason))?;
-            state.not_before = None;
+            let state = attempted(txn, &lease, now, State::Dead, Some(reason))?;
             txn.set_state(lease.action, state.encode_to_vec());
             txn.put(Space::Dead, &keys::dead(lease.action), Vec::new());
             lanes::remove_head(txn, numbers, &lease)?;
         }
         Settlement::Ack { answer } => {
             let mut state = attempted(txn, &lease, now, State::Delivered, None)?;
-            state.not_before = None;
             state.answered(answer);
             txn.set_state(lease.action, state.encode_to_vec());
             lanes::remove_head(txn, numbers, &lease)?;
@@ -133,6 +131,7 @@ fn attempted(
     let mut record = before(txn, lease)?;
     record.state = state.into();
     record.attempts = lease.attempt;
+    record.not_before = None;
     record.attempted(lease.started, now, failure);
     Ok(record)
 }

@@ -20,7 +20,7 @@ use super::{
     Shared,
     attempt::{Ended, Ticket},
     breaker::{Breaker, Passes},
-    hold::{self, Refusal},
+    hold::Refusal,
     metrics::Flags,
     settle::Settling,
     turns::Turns,
@@ -182,7 +182,7 @@ impl Worker {
         let store = &self.shared.store;
         self.ledger = store.hold_ledger(&self.id)?;
         let clock = (self.shared.clock)();
-        if self.ledger.hold.as_ref().is_some_and(|hold| hold::is_over(hold, clock)) {
+        if self.ledger.hold.as_ref().is_some_and(|hold| hold.is_over(clock)) {
             store.end_hold(&self.id, false).await?;
             self.ledger = store.hold_ledger(&self.id)?;
         }
