@@ -75,9 +75,8 @@ async fn each_mapping_and_attempt_is_told_and_what_to_do_next() {
             "attempt",
             "done\n",
             "NEXT\n",
-            &format!(
-                "Nothing. To run it once more: segment-source replay --source test/web --key '{id}'"
-            ),
+            "Nothing. To run it once more: ",
+            &format!(" replay --source test/web --key {id} --server {}", server.grpc),
         ],
     );
 
@@ -101,7 +100,8 @@ async fn what_did_not_work_is_told_with_the_command_to_run() {
             "state dead, 1 attempt\n",
             "why ",
             "400",
-            "NEXT\nMend the cause, then: segment-source replay --dead --source test/web --key ",
+            "NEXT\nMend the cause, then: ",
+            " replay --dead --source test/web --key ",
         ],
     );
 
@@ -118,5 +118,5 @@ async fn what_did_not_work_is_told_with_the_command_to_run() {
     let asked = ["explain", "no-such-id", "--source", "test/web", "--server", &grpc];
     let said = run(&asked).await.exits(1).said();
     assert!(said.contains("has no event with the messageId (or id) \"no-such-id\""), "{said}");
-    assert!(said.contains("segment-source events list --source test/web"), "{said}");
+    assert!(said.contains(" events list --source test/web --server "), "{said}");
 }

@@ -1,9 +1,6 @@
 //! One turn of one source: its oldest unplanned events are read, rendered and written back.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use segment_source_core::event::{Event, EventId};
@@ -79,8 +76,8 @@ impl Turn {
         }
         summary.count(&self.metrics);
         if let Some(oldest) = oldest {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            self.metrics.delay(now.saturating_sub(Duration::from_millis(oldest)));
+            let age = self.store.now().saturating_sub(oldest);
+            self.metrics.delay(Duration::from_millis(age));
         }
         Ok(summary.events + repeats.len())
     }

@@ -24,6 +24,7 @@ use tonic::Code;
 use super::{
     client::{self, Connection, Server},
     print,
+    typed::Line,
     view::{EventDetail, Json, Rehearsal},
 };
 use crate::args::Output;
@@ -79,10 +80,10 @@ struct DestinationFacts {
 pub async fn run(args: Args, output: Output) -> anyhow::Result<ExitCode> {
     let source = client::named_or_only(args.source, &args.server).await?;
     let mut asking = Asking { admin: args.server.admin().await?, source };
-    let facts = asking.all(&args.event).await?;
+    let facts = asking.all(&args.event, &args.server).await?;
     match output {
         Output::Json => print::json(&facts)?,
-        Output::Text => print::line(&story::tell(&facts))?,
+        Output::Text => print::line(&story::tell(&facts, &args.server))?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -93,8 +94,8 @@ struct Asking {
 }
 
 impl Asking {
-    async fn all(&mut self, event: &str) -> anyhow::Result<Facts> {
-        let ids = self.ids(event).await?;
+    async fn all(&mut self, event: &str, server: &Server) -> anyhow::Result<Facts> {
+        let ids = self.ids(event, server).await?;
         let mut events = Vec::with_capacity(ids.len());
         for id in ids {
             let request = GetEventRequest { event_id: id };
@@ -110,7 +111,7 @@ impl Asking {
     }
 
     /// Of the events with this messageId, oldest first; or of the event with this id.
-    async fn ids(&mut self, event: &str) -> anyhow::Result<Vec<String>> {
+    async fn ids(&mut self, event: &str, server: &Server) -> anyhow::Result<Vec<String>> {
         let request = ListEventsRequest {
             namespace: self.source.namespace().to_owned(),
             name: self.source.name().to_owned(),
@@ -136,8 +137,9 @@ impl Asking {
                     "the log of {source} has no event with the messageId (or id) {event:?}. Either it \
                      never came, which Segment's delivery view and the metrics of the edge tell \
                      (segment_source_edge_requests_total counts what was refused, by status); or its \
-                     retention is over. What came lately: segment-source events list --source {source}",
-                    source = self.source
+                     retention is over. What came lately: {list}",
+                    source = self.source,
+                    list = Line::new("events list").flag("source", Some(&self.source)).to(server)
                 )
             }
             Err(status) => Err(client::explain(status)),

@@ -2,14 +2,15 @@
 
 use super::{Facts, next};
 use crate::cli::{
+    client::Server,
     print,
     view::{ActionView, EventDetail},
 };
 
 /// Of the event first, then of its repeats.
-pub(super) fn tell(facts: &Facts) -> String {
+pub(super) fn tell(facts: &Facts, server: &Server) -> String {
     let mut parts: Vec<String> = facts.events.iter().map(|event| one(event, facts)).collect();
-    parts.push(format!("NEXT\n{}", next::steps(facts).join("\n")));
+    parts.push(format!("NEXT\n{}", next::steps(facts, server).join("\n")));
     parts.join("\n\n")
 }
 
