@@ -24,8 +24,9 @@ use crate::contract::Clock;
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Below this many free bytes on the file system no event is accepted; half of it is left for
-    /// planning, and a quarter for settling alone. Default: 512 MiB, which is more than the engine's journals, unwritten
-    /// tables and a compaction take together.
+    /// planning, and a quarter is not touched by settling either: below that nothing is given out.
+    /// Default: 512 MiB, which is more than the engine's journals, unwritten tables and a
+    /// compaction take together.
     pub reserve: u64,
     /// Bytes of blocks kept in memory to answer reads. Default: 16 MiB. Besides this the engine
     /// keeps what it has not yet written into tables: at most 64 MiB for each of log and actions,

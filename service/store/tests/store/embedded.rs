@@ -120,6 +120,21 @@ async fn a_nearly_full_disk_takes_no_events_but_lets_work_drain() {
     fixture.accept(event()).await;
 }
 
+/// Else it would be done again and again, as often as its lease ends.
+#[tokio::test]
+async fn what_cannot_be_settled_is_not_given_out() {
+    let fixture = Fixture::new();
+    fixture.planned("u", 1).await;
+    let fixture = fixture.open_again(Options { reserve: u64::MAX, ..Options::default() });
+    let refused = fixture.store.take(&queue(), 1, LEASE).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Full { .. }), "{refused}");
+    // As soon as there is room it goes on, and nothing was counted as an attempt.
+    let fixture = fixture.reopen().await;
+    let lease = fixture.take_one().await;
+    assert_eq!(lease.attempt, 1);
+    assert_eq!(fixture.settle(&lease, ack()).await, Settled::Done);
+}
+
 const ALONE: &str = "STORE_TEST_ALONE";
 
 /// Lets every write to a file fail, as on a full disk, by the process's limit of file sizes. So it
