@@ -113,6 +113,14 @@ impl Store {
         (self.0.shared.clock)()
     }
 
+    /// The latest time that is known to have been, from the ids of events; 0 in a new folder.
+    ///
+    /// # Errors
+    /// When the store is closed or cannot read.
+    pub fn newest(&self) -> Result<Millis, StoreError> {
+        Ok(numbers::newest(&*self.0.shared.engine()?)?)
+    }
+
     /// Stops taking writes, lets those under way finish, gives open leases back, syncs and closes.
     /// Whatever is asked later is answered `Closing`.
     pub async fn close(&self) {
