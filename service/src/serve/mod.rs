@@ -349,8 +349,8 @@ async fn to_destinations(args: &Serve) -> anyhow::Result<HttpClient> {
 async fn open_store(args: &Serve, clock: &SystemClock) -> anyhow::Result<Store> {
     let folder = args.store.clone();
     let options = Options::default();
-    let asked = clock.clock();
-    let store = spawn_blocking(move || Store::open(&folder, options, asked))
+    let (time, passed) = (clock.clock(), clock.stopwatch());
+    let store = spawn_blocking(move || Store::open_with(&folder, options, time, passed))
         .await?
         .context("cannot open the store (--store)")?;
     // What is due is on disk by the time of before.

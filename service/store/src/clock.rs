@@ -37,6 +37,14 @@ impl SystemClock {
         })
     }
 
+    /// Only what has passed: from any start, and no setting of the system's clock moves it. For
+    /// leases.
+    #[must_use]
+    pub fn stopwatch(&self) -> Clock {
+        let this = self.clone();
+        Arc::new(move || Millis::try_from(this.0.0.elapsed().as_millis()).unwrap_or(Millis::MAX))
+    }
+
     /// It was that late before this process began: if the system's clock was set back since, this
     /// one goes on from there, as if it had not ended.
     pub fn goes_on_from(&self, millis: Millis) {

@@ -162,7 +162,7 @@ fn end_lost_leases(
         let lease = settle::lose(txn, numbers, leases, now, token, Lost::ConsumerGone)?;
         lease.into_iter().for_each(|lease| news.ended(lease));
     }
-    while let Some(token) = leases.expired(now) {
+    while let Some(token) = leases.expired() {
         let lease = settle::lose(txn, numbers, leases, now, token, Lost::TimeIsUp)?;
         lease.into_iter().for_each(|lease| news.ended(lease));
     }

@@ -27,7 +27,8 @@
 //! leased ones, exactly. So a take costs the same with ten waiting lanes and with ten million, and
 //! never reads what was deleted.
 //!
-//! **Leases** live in memory, as what they protect against does. When one ends, its head is
+//! **Leases** live in memory, as what they protect against does, and are measured by a clock that
+//! nobody sets. When one ends, its head is
 //! removed, put back last among the ready, or put among the delayed, and the next of its lane gets
 //! ready. After a crash there are no leases, and every head is where it was; attempts cut short by
 //! a crash are the only ones that are not counted.
