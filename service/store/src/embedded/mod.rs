@@ -28,10 +28,9 @@
 //! never reads what was deleted.
 //!
 //! **Leases** live in memory, as what they protect against does, and are measured by a clock that
-//! nobody sets. When one ends, its head is
-//! removed, put back last among the ready, or put among the delayed, and the next of its lane gets
-//! ready. After a crash there are no leases, and every head is where it was; attempts cut short by
-//! a crash are the only ones that are not counted.
+//! nobody sets. When one ends, its head is removed, put back last among the ready, or put among the
+//! delayed, and the next of its lane gets ready. After a crash there are no leases, and every head is
+//! where it was; attempts cut short by a crash are the only ones that are not counted.
 //!
 //! **Again.** A dead action that is revived, and each action of a replay, stands at the end of its
 //! lane with the moment at which it came there; from then on it waits.
