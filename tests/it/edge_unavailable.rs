@@ -1,11 +1,13 @@
 //! Answers while something around the edge is broken: no configuration, no ingest, no disk space,
 //! no memory for bodies, draining. All of it is 503, and all of it heals by itself.
 
-use std::{fs, io::Write, process::Command, sync::Arc};
+use std::{fs, io::Write, process::Command, sync::Arc, time::Duration};
 
+use segment_source_proto::admin::v1::Outcome;
 use segment_source_tests::{
     http::Connection,
     manifest::{signing_secret, source, welcome_mapping},
+    read::pull_request,
     server::{Server, target, webhook},
     sign::{SECRET, fresh_id, sign, track},
     site::Site,
@@ -13,6 +15,9 @@ use segment_source_tests::{
 };
 use serde_json::json;
 use tokio::task::JoinSet;
+use tonic::Code;
+
+use crate::queue_consume::Consumer;
 
 fn body() -> String {
     track(&fresh_id(), "user-1", "Signed Up").to_string()
@@ -111,15 +116,26 @@ async fn a_full_store_is_503_and_heals_when_there_is_room() {
     refused.assert_heals();
     // What was accepted can still be read, planned and settled: room for that is kept.
     assert_eq!(server.events("web").await.len(), accepted);
-    assert_eq!(server.drain("web", accepted).await.len(), accepted);
+    assert_eq!(server.drain("web", accepted - 1).await.len(), accepted - 1);
+    eventually("the last one is planned", || async {
+        let events = server.events("web").await;
+        events.iter().all(|event| event.outcome() != Outcome::Waiting).then_some(())
+    })
+    .await;
     // Somebody else takes the very last byte.
     while file.write(&block).is_ok_and(|written| written > 0) {}
     server.post("web", body()).await.assert_heals();
+    // What could not be settled is not given out; who stays gets it when there is room.
+    let refused = server.queue().await.pull(pull_request("web", 1, Duration::ZERO)).await;
+    assert_eq!(refused.expect_err("nothing is given out").code(), Code::Unavailable);
+    let mut consumer = Consumer::start(&server, 1, Duration::from_mins(1)).await;
+    consumer.assert_quiet().await;
     assert_eq!(server.events("web").await.len(), accepted);
     server.assert_healthy(300 << 20).await;
     drop(file);
     fs::remove_file(&ballast).expect("there is room again");
     eventually("it heals", || async { accepts(&server).await.then_some(()) }).await;
+    assert_eq!(consumer.delivery().await.attempt, 1);
     assert_eq!(server.events("web").await.len(), accepted + 1, "nothing is lost, nothing is twice");
 }
 

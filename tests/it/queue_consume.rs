@@ -22,13 +22,13 @@ use tonic::Streaming;
 /// Long enough that something wrongly sent would have come.
 const QUIET: Duration = Duration::from_millis(300);
 
-struct Consumer {
+pub(crate) struct Consumer {
     requests: mpsc::Sender<ConsumeRequest>,
     responses: Streaming<ConsumeResponse>,
 }
 
 impl Consumer {
-    async fn start(server: &Server, credits: u32, lease: Duration) -> Self {
+    pub(crate) async fn start(server: &Server, credits: u32, lease: Duration) -> Self {
         let (requests, stream) = mpsc::channel(64);
         let start = Start {
             queue: Some(queue_name("web")),
@@ -44,7 +44,7 @@ impl Consumer {
         Self { requests, responses: responses.expect("it opens").into_inner() }
     }
 
-    async fn delivery(&mut self) -> Delivery {
+    pub(crate) async fn delivery(&mut self) -> Delivery {
         match soon("a delivery", self.responses.message()).await.expect("the stream goes on") {
             Some(ConsumeResponse { response: Some(Response::Delivery(delivery)) }) => delivery,
             other => panic!("no delivery: {other:?}"),
@@ -67,7 +67,7 @@ impl Consumer {
         }
     }
 
-    async fn assert_quiet(&mut self) {
+    pub(crate) async fn assert_quiet(&mut self) {
         let message = tokio::time::timeout(QUIET, self.responses.message()).await;
         assert!(message.is_err(), "nothing should come: {message:?}");
     }

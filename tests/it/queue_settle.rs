@@ -10,6 +10,7 @@ use segment_source_proto::{
     },
 };
 use segment_source_tests::{
+    clock::ago,
     manifest::welcome_mapping,
     read::{ack, duration, pull_request, queue_name, reject, retry, settlement},
     server::Server,
@@ -211,4 +212,20 @@ async fn calls_out_of_bounds_are_refused_in_words() {
         let status = queue.settle(SettleRequest { settlements }).await.expect_err("refused");
         assert_eq!(status.code(), invalid, "{count} settlements");
     }
+}
+
+/// What is due on disk is due by the time of before, whatever the clock says after a restart.
+#[tokio::test]
+async fn a_clock_that_was_set_back_before_a_restart_holds_nothing_up() {
+    let (site, mut server) = start().await;
+    send(&server, "user-1").await;
+    let delivery = server.pull("web", 1, Duration::from_secs(20)).await.remove(0);
+    let later = retry(&delivery, Duration::from_secs(3));
+    assert_eq!(server.settle(vec![later]).await, [Status::Settled]);
+    server.kill();
+    let server = ago(&site, site.launch(), Duration::from_hours(1)).start().await;
+    let again = server.pull("web", 1, Duration::from_secs(30)).await;
+    assert_eq!(again.len(), 1, "it waits an hour longer than it was told to");
+    assert_eq!((&again[0].action_id, again[0].attempt), (&delivery.action_id, 2));
+    assert_eq!(server.settle(vec![ack(&again[0])]).await, [Status::Settled]);
 }

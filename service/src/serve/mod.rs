@@ -31,9 +31,8 @@ use segment_source_runtime::{
     tls::Security,
 };
 use segment_source_store::{
-    Clock,
+    Clock, SystemClock,
     embedded::{Options, Store},
-    system_clock,
 };
 use tokio::{net::TcpListener, sync::watch, task::spawn_blocking};
 use tonic::transport::Channel;
@@ -131,7 +130,7 @@ struct Parts {
     readiness: Readiness,
     registry: Registry,
     /// One for all: what one part wrote, others compare with their now.
-    clock: Clock,
+    clock: SystemClock,
     /// Where the pages find the registry once it is complete.
     published: Arc<OnceLock<Registry>>,
 }
@@ -146,7 +145,13 @@ impl Parts {
         tasks.spawn(Stage::Health, "the health listener", async move {
             Ok(pages.serve(admin, stop).await?)
         });
-        Self { tasks, readiness, registry: metrics::registry(), clock: system_clock(), published }
+        Self {
+            tasks,
+            readiness,
+            registry: metrics::registry(),
+            clock: SystemClock::default(),
+            published,
+        }
     }
 }
 
@@ -167,7 +172,7 @@ impl Parts {
     /// Takes what configuration there is and follows it; ready once there is something to serve.
     async fn follow_configuration(&mut self, args: &Serve, own: &Own) -> anyhow::Result<Live> {
         let latch = self.readiness.latch("configuration");
-        let provider = provider(args, own, self.clock.clone(), &mut self.registry).await?;
+        let provider = provider(args, own, self.clock.clock(), &mut self.registry).await?;
         let (live, publisher) = config::publish(provider.snapshots(), args.role);
         let applied = live.applied.clone();
         let (mut read, stop) = (live.read.clone(), self.tasks.stop_of(Stage::Configuration));
@@ -221,7 +226,7 @@ impl Parts {
         grpc: Option<(TcpListener, Security, Access)>,
     ) -> anyhow::Result<()> {
         let latch = self.readiness.latch("store");
-        let store = open_store(args, self.clock.clone()).await?;
+        let store = open_store(args, &self.clock).await?;
         latch.set(true);
 
         let draining = self.tasks.stop_of(Stage::Services);
@@ -249,7 +254,7 @@ impl Parts {
             to_destinations(args).await?,
             args.knock_rate.iter().copied().collect(),
             registry,
-            self.clock.clone(),
+            self.clock.clock(),
             // Less than the half that its stage may take, unless those before it took very long.
             args.drain / 8,
         );
@@ -341,10 +346,14 @@ async fn to_destinations(args: &Serve) -> anyhow::Result<HttpClient> {
 }
 
 /// Opening reads the journal, which may take a moment and blocks.
-async fn open_store(args: &Serve, clock: Clock) -> anyhow::Result<Store> {
+async fn open_store(args: &Serve, clock: &SystemClock) -> anyhow::Result<Store> {
     let folder = args.store.clone();
     let options = Options::default();
-    spawn_blocking(move || Store::open(&folder, options, clock))
+    let (time, passed) = (clock.clock(), clock.stopwatch());
+    let store = spawn_blocking(move || Store::open_with(&folder, options, time, passed))
         .await?
-        .context("cannot open the store (--store)")
+        .context("cannot open the store (--store)")?;
+    // What is due is on disk by the time of before.
+    clock.goes_on_from(store.newest().context("cannot read the store (--store)")?);
+    Ok(store)
 }

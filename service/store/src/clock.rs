@@ -12,13 +12,58 @@ use crate::{Clock, Millis};
 /// long, instead of longer by what it was set back.
 #[must_use]
 pub fn system_clock() -> Clock {
-    let (start, steady) = (Instant::now(), Mutex::new(Steady::default()));
-    Arc::new(move || {
-        let mut steady = steady.lock().unwrap_or_else(PoisonError::into_inner);
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let shown = steady.at(wall, start.elapsed());
-        Millis::try_from(shown.as_millis()).unwrap_or(Millis::MAX)
-    })
+    SystemClock::default().clock()
+}
+
+/// [`system_clock`] for who knows more than it: cheap to clone, and one clock all the same.
+#[derive(Clone, Debug)]
+pub struct SystemClock(Arc<(Instant, Mutex<Steady>)>);
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self(Arc::new((Instant::now(), Mutex::default())))
+    }
+}
+
+impl SystemClock {
+    /// To be asked.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        let this = self.clone();
+        Arc::new(move || {
+            let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let shown = this.steady(|steady, elapsed| steady.at(wall, elapsed));
+            Millis::try_from(shown.as_millis()).unwrap_or(Millis::MAX)
+        })
+    }
+
+    /// Only what has passed: from any start, and no setting of the system's clock moves it. For
+    /// leases.
+    #[must_use]
+    pub fn stopwatch(&self) -> Clock {
+        let this = self.clone();
+        Arc::new(move || Millis::try_from(this.0.0.elapsed().as_millis()).unwrap_or(Millis::MAX))
+    }
+
+    /// It was that late before this process began: if the system's clock was set back since, this
+    /// one goes on from there, as if it had not ended.
+    pub fn goes_on_from(&self, millis: Millis) {
+        let shown = Duration::from_millis(millis);
+        let behind = shown.saturating_sub(Duration::from_millis((self.clock())()));
+        if !behind.is_zero() {
+            tracing::warn!(
+                behind_seconds = behind.as_secs(),
+                "the system's clock is behind what is stored: it was set back; time goes on from \
+                 what is stored, at half its speed until the system's has come after it"
+            );
+            self.steady(|steady, elapsed| steady.raise(shown, elapsed));
+        }
+    }
+
+    fn steady<T>(&self, act: impl FnOnce(&mut Steady, Duration) -> T) -> T {
+        let (start, steady) = &*self.0;
+        act(&mut steady.lock().unwrap_or_else(PoisonError::into_inner), start.elapsed())
+    }
 }
 
 /// What was shown last, and when that was by a clock that nobody sets.
@@ -35,6 +80,12 @@ impl Steady {
         self.shown = wall.max(self.shown + passed / 2);
         self.at = elapsed;
         self.shown
+    }
+
+    /// Never again shows less than this.
+    fn raise(&mut self, shown: Duration, elapsed: Duration) {
+        self.shown = self.shown.max(shown);
+        self.at = elapsed;
     }
 }
 
@@ -59,5 +110,16 @@ mod tests {
         assert_eq!(at(13_620, 7_220), 13_620);
         // Forward it steps as the system's does.
         assert_eq!(at(20_000, 7_221), 20_000);
+    }
+    #[test]
+    fn it_goes_on_from_what_was_shown_before_it_began() {
+        let mut steady = Steady::default();
+        let seconds = Duration::from_secs;
+        assert_eq!(steady.at(seconds(6_400), seconds(0)).as_secs(), 6_400);
+        steady.raise(seconds(10_000), seconds(0));
+        assert_eq!(steady.at(seconds(6_410), seconds(10)).as_secs(), 10_005);
+        // What is in the past changes nothing.
+        steady.raise(seconds(9_000), seconds(10));
+        assert_eq!(steady.at(seconds(6_420), seconds(20)).as_secs(), 10_010);
     }
 }

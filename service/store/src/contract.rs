@@ -412,7 +412,7 @@ pub struct LogRange {
 /// Why the store did not do what it was asked. In every case asking again later is right.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// Free space is below the reserve; reading and settling go on.
+    /// Free space is below the reserve; reading goes on.
     #[error("the store is full: {free} bytes free, {reserve} are kept in reserve; free disk space")]
     Full {
         /// Bytes free now.

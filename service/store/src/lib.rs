@@ -6,5 +6,5 @@ mod contract;
 pub mod directory;
 pub mod embedded;
 
-pub use clock::system_clock;
+pub use clock::{SystemClock, system_clock};
 pub use contract::*;

@@ -151,7 +151,7 @@ impl Consumer {
             return Ok(None);
         }
         let most = if self.expands { EXPANDED_AT_ONCE } else { AT_ONCE };
-        let (taken, wake) = self.take.take(self.credits.min(most)).await?;
+        let (taken, wake) = self.take.take_patiently(self.credits.min(most)).await?;
         self.credits -= taken.leases.len();
         let mut deliveries = Vec::with_capacity(taken.leases.len());
         for leased in taken.leases {

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use segment_source_core::source::DestinationId;
 use segment_source_proto::queue::v1::{Delivery, PullRequest, PullResponse};
 use segment_source_rpc::{Caller, Permit};
-use segment_source_store::{Millis, Taken};
+use segment_source_store::{Millis, StoreError, Taken};
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until},
@@ -109,32 +109,45 @@ impl Take {
         &self.permit
     }
 
+    /// As [`Take::take`] for who stays: while the store has no room to settle what it would give
+    /// out there is nothing, and room is looked for again and again.
+    pub(super) async fn take_patiently(&mut self, max: usize) -> Result<(Taken, Wake), Status> {
+        let (taken, wake) = self.look(max).await?;
+        match taken {
+            Err(StoreError::Full { .. }) => Ok((Taken::default(), wake)),
+            taken => Ok((taken.map_err(|error| problem::store(&error))?, wake)),
+        }
+    }
+
     /// Takes up to `max` actions. The wake-up is armed before looking, so nothing that becomes
     /// ready in between is missed.
     pub(super) async fn take(&mut self, max: usize) -> Result<(Taken, Wake), Status> {
+        let (taken, wake) = self.look(max).await?;
+        Ok((taken.map_err(|error| problem::store(&error))?, wake))
+    }
+
+    /// What the store says, and when to ask it again.
+    async fn look(&mut self, max: usize) -> Result<(Result<Taken, StoreError>, Wake), Status> {
         self.permit.check()?;
         self.configuration.mark_unchanged();
         let ready = self.service.store.ready(&self.queue);
         let taken = match self.service.state(&self.queue) {
             None => return Err(problem::queue_gone(&self.queue)),
-            Some(state) if state.suspended => Taken::default(),
+            Some(state) if state.suspended => Ok(Taken::default()),
             Some(_) => {
                 let store = &self.service.store;
                 let ledger =
                     store.hold_ledger(&self.queue).map_err(|error| problem::store(&error))?;
                 match ledger.hold.filter(|hold| !hold.is_over(store.now())) {
-                    Some(hold) => Taken { leases: Vec::new(), next_due: hold.until },
-                    None => {
-                        let take = store.take(&self.queue, max, self.lease);
-                        take.await.map_err(|error| problem::store(&error))?
-                    }
+                    Some(hold) => Ok(Taken { leases: Vec::new(), next_due: hold.until }),
+                    None => store.take(&self.queue, max, self.lease).await,
                 }
             }
         };
         let wait = |due: Millis| {
             Duration::from_millis(due.saturating_sub(self.service.store.now())).min(LOOK_AGAIN)
         };
-        let due = taken.next_due.map_or(LOOK_AGAIN, wait);
+        let due = taken.as_ref().ok().and_then(|taken| taken.next_due).map_or(LOOK_AGAIN, wait);
         Ok((taken, Wake { ready, due: Instant::now() + due }))
     }
 

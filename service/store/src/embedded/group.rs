@@ -100,7 +100,11 @@ pub(super) fn write(
         | Command::Revive { .. }
         | Command::Replay { .. }
         | Command::WriteDirectory { .. } => free.check(engine.dir(), options.reserve / 2),
-        Command::Settle { .. } => free.check(engine.dir(), options.reserve / 4),
+        // What cannot be settled is not given out: it would be done, and done again, as often as
+        // its lease ends.
+        Command::Settle { .. } | Command::Take { .. } => {
+            free.check(engine.dir(), options.reserve / 4)
+        }
         _ => Ok(()),
     };
     let applied = end_lost_leases(open, shared, &mut txn, &mut news, now).and_then(|()| {
@@ -164,7 +168,7 @@ fn end_lost_leases(
         let lease = settle::lose(txn, numbers, leases, now, token, Lost::ConsumerGone)?;
         lease.into_iter().for_each(|lease| news.ended(lease));
     }
-    while let Some(token) = leases.expired(now) {
+    while let Some(token) = leases.expired() {
         let lease = settle::lose(txn, numbers, leases, now, token, Lost::TimeIsUp)?;
         lease.into_iter().for_each(|lease| news.ended(lease));
     }

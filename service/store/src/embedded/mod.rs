@@ -27,10 +27,10 @@
 //! leased ones, exactly. So a take costs the same with ten waiting lanes and with ten million, and
 //! never reads what was deleted.
 //!
-//! **Leases** live in memory, as what they protect against does. When one ends, its head is
-//! removed, put back last among the ready, or put among the delayed, and the next of its lane gets
-//! ready. After a crash there are no leases, and every head is where it was; attempts cut short by
-//! a crash are the only ones that are not counted.
+//! **Leases** live in memory, as what they protect against does, and are measured by a clock that
+//! nobody sets. When one ends, its head is removed, put back last among the ready, or put among the
+//! delayed, and the next of its lane gets ready. After a crash there are no leases, and every head is
+//! where it was; attempts cut short by a crash are the only ones that are not counted.
 //!
 //! **Again.** A dead action that is revived, and each action of a replay, stands at the end of its
 //! lane with the moment at which it came there; from then on it waits.
@@ -112,6 +112,14 @@ impl Store {
     #[must_use]
     pub fn now(&self) -> Millis {
         (self.0.shared.clock)()
+    }
+
+    /// The latest time that is known to have been, from the ids of events; 0 in a new folder.
+    ///
+    /// # Errors
+    /// When the store is closed or cannot read.
+    pub fn newest(&self) -> Result<Millis, StoreError> {
+        Ok(numbers::newest(&*self.0.shared.engine()?)?)
     }
 
     /// Stops taking writes, lets those under way finish, gives open leases back, syncs and closes.

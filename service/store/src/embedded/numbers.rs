@@ -36,15 +36,17 @@ pub(super) fn cost(record: usize) -> u64 {
 
 impl Numbers {
     pub(super) fn load(engine: &Engine) -> Result<Self, Fault> {
-        let last = match engine.space(Space::Meta).get(COUNTERS_KEY)? {
-            Some(stored) => Counters::decode(&*stored)?,
-            None => Counters::default(),
-        };
+        let last = counters(engine)?;
         let mut sizes = HashMap::new();
         for stored in engine.space(Space::Sizes).iter() {
             let (key, value) = stored.into_inner()?;
             let source = (*key).try_into().map_err(|_| Fault::damaged("a source's size"))?;
             sizes.insert(SourceHash(source), keys::number(&value, 0));
+        }
+        for source in uncounted(engine, &sizes)? {
+            let size = count(engine, source)?;
+            engine.space(Space::Sizes).insert(source.0, size.to_be_bytes())?;
+            sizes.insert(source, size);
         }
         Ok(Self { stored: last.clone(), last, sizes, changed_sizes: HashSet::new() })
     }
@@ -94,4 +96,47 @@ impl Numbers {
             txn.put(Space::Sizes, &source.0, size.to_be_bytes().to_vec());
         }
     }
+}
+
+fn counters(engine: &Engine) -> Result<Counters, Fault> {
+    Ok(match engine.space(Space::Meta).get(COUNTERS_KEY)? {
+        Some(stored) => Counters::decode(&*stored)?,
+        None => Counters::default(),
+    })
+}
+
+/// The time of the newest event id that was given out; 0: there is none.
+pub(super) fn newest(engine: &Engine) -> Result<Millis, Fault> {
+    Ok(counters(engine)?.millis)
+}
+
+/// Sources with a log that was begun when sizes were not counted yet.
+fn uncounted(engine: &Engine, sizes: &HashMap<SourceHash, u64>) -> Result<Vec<SourceHash>, Fault> {
+    let mut uncounted = Vec::new();
+    for stored in engine.space(Space::Sources).iter() {
+        let source = (*stored.key()?).try_into().map_err(|_| Fault::damaged("a source's key"))?;
+        let source = SourceHash(source);
+        if !sizes.contains_key(&source) {
+            uncounted.push(source);
+        }
+    }
+    Ok(uncounted)
+}
+
+/// Looks at the whole log: once in the life of a folder. States are not counted, here as elsewhere.
+fn count(engine: &Engine, source: SourceHash) -> Result<u64, Fault> {
+    let record = |size: u32| cost(usize::try_from(size).unwrap_or(usize::MAX));
+    let mut sum = 0_u64;
+    for day in engine.days(0, Millis::MAX) {
+        for stored in day.log.prefix(source.0) {
+            sum = sum.saturating_add(record(stored.size()?));
+        }
+        for stored in day.actions.prefix(source.0) {
+            let key = stored.key()?;
+            if key.len() != keys::STATE_LENGTH {
+                sum = sum.saturating_add(record(day.actions.size_of(&key)?.unwrap_or(0)));
+            }
+        }
+    }
+    Ok(sum)
 }

@@ -24,8 +24,9 @@ use crate::contract::Clock;
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Below this many free bytes on the file system no event is accepted; half of it is left for
-    /// planning, and a quarter for settling alone. Default: 512 MiB, which is more than the engine's journals, unwritten
-    /// tables and a compaction take together.
+    /// planning, and a quarter is not touched by settling either: below that nothing is given out.
+    /// Default: 512 MiB, which is more than the engine's journals, unwritten tables and a
+    /// compaction take together.
     pub reserve: u64,
     /// Bytes of blocks kept in memory to answer reads. Default: 16 MiB. Besides this the engine
     /// keeps what it has not yet written into tables: at most 64 MiB for each of log and actions,
@@ -129,12 +130,27 @@ impl Store {
     /// # Errors
     /// When another process has the folder, a later version wrote it, or it cannot be read.
     pub fn open(dir: &Path, options: Options, clock: Clock) -> Result<Self, OpenError> {
+        let lease_clock = clock.clone();
+        Self::open_with(dir, options, clock, lease_clock)
+    }
+
+    /// As [`Store::open`], with a clock of their own for the leases: one that nobody sets, so that
+    /// a step of the other one ends no lease while the attempt that it stands for still runs.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_with(
+        dir: &Path,
+        options: Options,
+        clock: Clock,
+        lease_clock: Clock,
+    ) -> Result<Self, OpenError> {
         let failed = |fault| OpenError::from_fault(dir, fault);
         let io = |cause| OpenError::Io { dir: dir.to_owned(), cause };
         let engine = Arc::new(Engine::open(dir, &options, &clock)?);
         let fingerprints = Fingerprints::new(engine.fingerprint_key().map_err(failed)?);
         let unplanned = read::unplanned_sources(&engine).map_err(failed)?.into_iter().collect();
-        let shared = Arc::new(Shared::new(engine.clone(), clock, unplanned));
+        let shared = Arc::new(Shared::new(engine.clone(), clock, lease_clock, unplanned));
         let (commands, waiting) = mpsc::channel(writer::WAITING);
         let writer = Writer::new(shared.clone(), engine, waiting, options).map_err(failed)?;
         let timer = tokio::runtime::Builder::new_current_thread().enable_time().build();

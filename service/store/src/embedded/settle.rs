@@ -26,7 +26,7 @@ pub(super) fn settle(
 ) -> Result<(Settled, Option<Lease>), Fault> {
     if let Settlement::Extend(by) = settlement {
         let expires = after(now, by);
-        let open = leases.extend(token, expires);
+        let open = leases.extend(token, by);
         return Ok((if open { Settled::Extended(expires) } else { Settled::LeaseLost }, None));
     }
     let Some(lease) = leases.end(token) else { return Ok((Settled::LeaseLost, None)) };

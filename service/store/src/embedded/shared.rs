@@ -19,6 +19,8 @@ use crate::contract::{Clock, LeaseToken, StoreError};
 pub(super) struct Shared {
     pub(super) dir: PathBuf,
     pub(super) clock: Clock,
+    /// What leases are measured by.
+    pub(super) lease_clock: Clock,
     /// Rung when a head became ready or delayed, or a lease ended.
     pub(super) queues: Bells<QueueKey>,
     /// Rung when a source got entries.
@@ -41,7 +43,12 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(engine: Arc<Engine>, clock: Clock, unplanned: HashSet<SourceId>) -> Self {
+    pub(super) fn new(
+        engine: Arc<Engine>,
+        clock: Clock,
+        lease_clock: Clock,
+        unplanned: HashSet<SourceId>,
+    ) -> Self {
         let unplanned_bell = Notify::new();
         if !unplanned.is_empty() {
             unplanned_bell.notify_one();
@@ -49,6 +56,7 @@ impl Shared {
         Self {
             dir: engine.dir().to_owned(),
             clock,
+            lease_clock,
             queues: Bells::default(),
             arrivals: Bells::default(),
             directories: Bells::default(),

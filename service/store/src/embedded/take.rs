@@ -95,19 +95,9 @@ pub(super) fn take(
         let attempt = attempts.saturating_add(1);
         let expires = now.saturating_add(u64::try_from(lease.as_millis()).unwrap_or(Millis::MAX));
         let started = now;
-        let lease = Lease {
-            queue,
-            lane,
-            seq,
-            ready,
-            action,
-            item,
-            attempt,
-            first_attempt,
-            started,
-            expires,
-        };
-        leases.begin(token, lease);
+        let begun =
+            Lease { queue, lane, seq, ready, action, item, attempt, first_attempt, started };
+        leases.begin(token, begun, lease);
         leases.queue(queue).up_to = ready;
         taken.push(Taking { token, expires, attempt, first_attempt, action });
     }

@@ -25,6 +25,7 @@ use super::{
     space::FreeSpace,
     txn::Txn,
 };
+use crate::contract::Clock;
 
 /// Commands that may wait.
 pub(super) const WAITING: usize = 1024;
@@ -71,9 +72,10 @@ struct Failed {
 }
 
 impl Open {
-    fn new(engine: Arc<Engine>) -> Result<Self, Fault> {
+    fn new(engine: Arc<Engine>, lease_clock: &Clock) -> Result<Self, Fault> {
         let numbers = Numbers::load(&engine)?;
-        Ok(Self { engine, numbers, leases: Leases::default(), erased: HashSet::new() })
+        let leases = Leases::new(lease_clock.clone());
+        Ok(Self { engine, numbers, leases, erased: HashSet::new() })
     }
 }
 
@@ -84,7 +86,7 @@ impl Writer {
         commands: mpsc::Receiver<Command>,
         options: Options,
     ) -> Result<Self, Fault> {
-        let state = State::Open(Box::new(Open::new(engine)?));
+        let state = State::Open(Box::new(Open::new(engine, &shared.lease_clock)?));
         Ok(Self { shared, commands, options, free: FreeSpace::default(), state })
     }
 
@@ -121,10 +123,7 @@ impl Writer {
     /// no more. Comes back without any when a lease ends or the engine may be opened again.
     fn wait(&mut self, timer: &tokio::runtime::Runtime) -> Option<(Vec<Command>, bool)> {
         let timeout = match &self.state {
-            State::Open(open) => open.leases.next_expiry().map(|expiry| {
-                let left = expiry.saturating_sub((self.shared.clock)());
-                Duration::from_millis(left).min(LOOK_AT_CLOCK)
-            }),
+            State::Open(open) => open.leases.next_expiry().map(|left| left.min(LOOK_AT_CLOCK)),
             State::Failed(failed) => Some(failed.again.saturating_duration_since(Instant::now())),
         };
         let first = match timeout {
@@ -188,7 +187,8 @@ impl Writer {
             return Err(OpenError::Locked { dir: self.shared.dir.clone() });
         }
         let engine = Engine::open(&self.shared.dir, &self.options, &self.shared.clock)?;
-        let open = engine.flush().and_then(|()| Open::new(Arc::new(engine)));
+        let open =
+            engine.flush().and_then(|()| Open::new(Arc::new(engine), &self.shared.lease_clock));
         open.map_err(|fault| OpenError::from_fault(&self.shared.dir, fault))
     }
 

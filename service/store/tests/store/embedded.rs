@@ -120,6 +120,60 @@ async fn a_nearly_full_disk_takes_no_events_but_lets_work_drain() {
     fixture.accept(event()).await;
 }
 
+/// Else it would be done again and again, as often as its lease ends.
+#[tokio::test]
+async fn what_cannot_be_settled_is_not_given_out() {
+    let fixture = Fixture::new();
+    fixture.planned("u", 1).await;
+    let fixture = fixture.open_again(Options { reserve: u64::MAX, ..Options::default() });
+    let refused = fixture.store.take(&queue(), 1, LEASE).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Full { .. }), "{refused}");
+    // As soon as there is room it goes on, and nothing was counted as an attempt.
+    let fixture = fixture.reopen().await;
+    let lease = fixture.take_one().await;
+    assert_eq!(lease.attempt, 1);
+    assert_eq!(fixture.settle(&lease, ack()).await, Settled::Done);
+}
+
+/// Folders of before sizes were counted: their logs must not count as empty.
+#[tokio::test]
+async fn the_size_of_a_log_that_nobody_counted_is_found_when_it_is_opened() {
+    let fixture = Fixture::new();
+    for _ in 0..20 {
+        fixture.planned("u", 0).await;
+        let large = event().change(|one| one.event.body = vec![b'x'; 10_000].into());
+        let large = new(fixture.accept(large).await);
+        fixture.store.plan(&source(), vec![plan(large, vec![action("a")])]).await.unwrap();
+        let lease = fixture.take_one().await;
+        fixture.settle(&lease, ack()).await;
+        fixture.pass(DAY / 4);
+    }
+    fixture.store.close().await;
+    let dir = fixture.dir.path().to_owned();
+    let size = |forget: bool| {
+        let db = Database::builder(&dir).open().unwrap();
+        let sizes = db.keyspace("sizes", KeyspaceCreateOptions::default).unwrap();
+        let size = sizes.get(source().hash().0).unwrap().map(|size| size.to_vec());
+        if forget {
+            sizes.remove(source().hash().0).unwrap();
+            db.persist(PersistMode::SyncAll).unwrap();
+        }
+        size
+    };
+    assert!(size(true).is_some());
+    let fixture = fixture.crash();
+    let keep = Retain { before: 0, bytes: Some(100_000) };
+    let removed = fixture.store.retain(&source(), keep).await.unwrap();
+    assert!((18..=24).contains(&removed.events), "{removed:?}");
+    // What is found is what was counted.
+    fixture.store.close().await;
+    let counted = size(true);
+    let fixture = fixture.crash();
+    assert_eq!(fixture.store.retain(&source(), keep).await.unwrap().events, 0);
+    fixture.store.close().await;
+    assert_eq!(size(false), counted);
+}
+
 const ALONE: &str = "STORE_TEST_ALONE";
 
 /// Lets every write to a file fail, as on a full disk, by the process's limit of file sizes. So it

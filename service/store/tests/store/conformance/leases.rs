@@ -1,10 +1,22 @@
 //! Leases: how they end, what ends them, what counts as an attempt.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 
-use segment_source_store::{ActionState, LeaseToken, Settled, Settlement};
+use segment_source_store::{
+    ActionState, Clock, LeaseToken, Settled, Settlement,
+    embedded::{Options, Store},
+};
 
-use crate::harness::{Fixture, LEASE, SECOND, ack, millis, reject, retry};
+use crate::harness::{
+    DAY, Fixture, LEASE, SECOND, START, ack, action, event, millis, new, plan, queue, reject,
+    retry, source,
+};
 
 const PENDING: ActionState = ActionState::Pending { not_before: None };
 
@@ -92,6 +104,37 @@ async fn a_lease_ends_when_its_time_is_up() {
     assert_ne!(again.token, lease.token);
     assert_eq!(fixture.settle(&lease, ack()).await, Settled::LeaseLost);
     assert_eq!(fixture.settle(&again, ack()).await, Settled::Done);
+}
+
+/// What has a lease is under way, whatever the clock on the wall is set to meanwhile.
+#[tokio::test]
+async fn a_clock_that_steps_ends_no_lease() {
+    let dir = tempfile::tempdir().unwrap();
+    let (wall, passed) = (Arc::new(AtomicU64::new(START)), Arc::new(AtomicU64::new(0)));
+    let clock = |time: &Arc<AtomicU64>| -> Clock {
+        let time = time.clone();
+        Arc::new(move || time.load(SeqCst))
+    };
+    let options = Options { reserve: 0, ..Options::default() };
+    let store = Store::open_with(dir.path(), options, clock(&wall), clock(&passed)).unwrap();
+    let id = new(store.accept(vec![event()]).await.unwrap()[0]);
+    store.plan(&source(), vec![plan(id, vec![action("a")])]).await.unwrap();
+    let take = async || store.take(&queue(), 9, LEASE).await.unwrap().leases;
+    let first = take().await.remove(0);
+    assert_eq!(first.expires, START + millis(LEASE));
+    wall.fetch_add(millis(DAY), SeqCst);
+    assert_eq!(take().await.len(), 0);
+    let until = START + millis(DAY) + millis(LEASE);
+    let extended = store.settle(vec![(first.token, Settlement::Extend(LEASE))]).await.unwrap();
+    assert_eq!(extended, [Settled::Extended(until)]);
+    // Nor does it live longer when the clock is set back.
+    wall.fetch_sub(millis(2 * DAY), SeqCst);
+    passed.store(millis(LEASE) - 1, SeqCst);
+    assert_eq!(take().await.len(), 0);
+    passed.store(millis(LEASE), SeqCst);
+    let second = take().await.remove(0);
+    assert_eq!((second.action, second.attempt), (first.action, 2));
+    assert_eq!(store.settle(vec![(second.token, ack())]).await.unwrap(), [Settled::Done]);
 }
 
 #[tokio::test]
