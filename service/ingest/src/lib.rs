@@ -1,7 +1,7 @@
 //! The ingest role, as the way of an event through it: `submit` takes verified events over gRPC
 //! and makes them durable, `plan` renders stored events into actions with the newest
 //! configuration, `admin` answers what happened to an event, `again` runs it
-//! again, `retention` lets it go, and [`rehearse`] what would happen
+//! again, `retention` lets it go, `suspension` stops its time, and [`rehearse`] what would happen
 //! to one. `source` is the configuration all of them work with. What is kept, and how, is the
 //! store's business; what an event or a mapping means is the domain's.
 
@@ -25,6 +25,7 @@ pub use rehearse::rehearse;
 pub use retention::Retention;
 pub use source::{SCHEMA_LEVEL, Source, Sources};
 pub use submit::IngestService;
+pub use suspension::Suspension;
 
 /// The largest gRPC message that is taken, in bytes: one event of 16 MiB (the edge's limit) with
 /// its headers.

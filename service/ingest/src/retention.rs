@@ -12,7 +12,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{Source, Sources, source::Retention as Kept, suspension};
+use crate::{Source, Sources, source::Retention as Kept};
 
 /// Between two looks at all sources.
 const PAUSE: Duration = Duration::from_mins(1);
@@ -21,7 +21,7 @@ const PAUSE: Duration = Duration::from_mins(1);
 const QUEUE: Millis = 7 * 24 * 60 * 60 * 1000;
 
 /// Looks at every source again and again, and at once at one that is new, kept differently, or
-/// suspended.
+/// suspended no more.
 pub struct Retention {
     store: Store,
     sources: watch::Receiver<Arc<Sources>>,
@@ -71,8 +71,7 @@ impl Retention {
             if !all && before == Some(seen) {
                 continue;
             }
-            let resumed = !seen.suspended && before.is_none_or(|before| before.suspended);
-            if let Err(error) = self.look(source, resumed).await {
+            if let Err(error) = self.look(source).await {
                 // As if it had not been seen.
                 self.seen.remove(source.id());
                 let source = source.id();
@@ -81,15 +80,13 @@ impl Retention {
         }
     }
 
-    async fn look(&self, source: &Source, resumed: bool) -> Result<(), StoreError> {
-        if source.delivery_suspended {
-            suspension::goes_on(&self.store, source).await?;
-        } else if resumed {
-            suspension::is_over(&self.store, source).await?;
-        }
+    async fn look(&self, source: &Source) -> Result<(), StoreError> {
         let now = self.store.now();
-        for queue in source.queues().filter(|(kind, _)| *kind == "queue").map(|(_, queue)| queue) {
-            self.expire(queue, now).await?;
+        for (kind, queue) in source.queues() {
+            // That it is suspended may not be noted yet.
+            if kind == "queue" && !source.delivery_suspended {
+                self.expire(queue, now).await?;
+            }
         }
         let Kept { age, bytes } = source.retention;
         let age = Millis::try_from(age.as_millis()).unwrap_or(Millis::MAX);
