@@ -5,16 +5,18 @@ use std::time::Duration;
 
 use segment_source_proto::admin::v1::action::State;
 use segment_source_tests::{
+    manifest::source,
     server::Server,
     sign::track,
     sink::{Answer, Asked, Sink},
     site::Site,
+    wait::eventually,
 };
 use serde_json::{Value, json};
 
 use crate::{
     deliver_http::{spec, start},
-    replay_site::{all, counted, ids, number, replay, report, send},
+    replay_site::{all, command, counted, ids, number, replay, report, send},
 };
 
 /// A program that delivers to a sink, and `count` dead letters of it, of the users in turn.
@@ -82,6 +84,43 @@ async fn dead_letters_are_counted_first_and_run_again_as_they_were() {
     assert_eq!(asked.len(), 3);
     let nothing = replay(&server, &["--dead"]).await.exits(0);
     assert!(nothing.out.contains("nothing runs again"), "{}", nothing.out);
+}
+
+#[tokio::test]
+async fn a_dead_letter_stays_one_while_its_destination_is_not_in_the_source() {
+    let (site, server, sink, ids) = with_dead(2, &["ada"]).await;
+    sink.answer(|_| Answer::status(200));
+    let other = Sink::start().await;
+    let of = |name: &str, sink: &Sink| spec(&[(name, json!({"url": sink.url("/")}))]);
+    site.write("web.yaml", &[source("web", of("other", &other))]);
+    only(&server, "other").await;
+    assert_eq!(report(&server, &["--dead"]).await, (2, 0, 2));
+    all(&server, &ids, State::Dead).await;
+    // A repeat of the event does not run it either.
+    let mut again = track(&ids[0], "ada", "Signed Up");
+    again["properties"]["n"] = json!(0);
+    assert_eq!(server.post("web", again.to_string()).await.counts(), (0, 1));
+    send(&server, "later", "ada", 2).await;
+    all(&server, &["later".to_owned()], State::Delivered).await;
+    all(&server, &ids, State::Dead).await;
+    assert_eq!(counted(&server, &["--dead"]).await, 2);
+
+    site.write("web.yaml", &[source("web", of("crm", &sink))]);
+    only(&server, "crm").await;
+    assert_eq!(report(&server, &["--dead"]).await, (2, 2, 0));
+    all(&server, &ids, State::Delivered).await;
+    assert_eq!((sink.asked().len(), other.asked().len()), (4, 1));
+}
+
+/// Waits until the source has just this destination, beside those that each has.
+async fn only(server: &Server, name: &str) {
+    let words = ["destinations", "list", "--source", "test/web", "--output", "json"];
+    eventually(&format!("{name} is the destination"), || async {
+        let listed = command(server, &words).await.exits(0).json_lines();
+        let http = listed.iter().filter(|it| it["name"] == "crm" || it["name"] == "other");
+        http.map(|it| &it["name"]).eq([name]).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -25,6 +25,7 @@ pub use rehearse::rehearse;
 pub use retention::Retention;
 pub use source::{SCHEMA_LEVEL, Source, Sources};
 pub use submit::IngestService;
+pub use suspension::Suspension;
 
 /// The largest gRPC message that is taken, in bytes: one event of 16 MiB (the edge's limit) with
 /// its headers.

@@ -12,7 +12,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{Source, Sources, source::RetentionPolicy, suspension};
+use crate::{Source, Sources, source::RetentionPolicy};
 
 /// Between two looks at all sources.
 const PAUSE: Duration = Duration::from_mins(1);
@@ -21,7 +21,7 @@ const PAUSE: Duration = Duration::from_mins(1);
 const LONGEST_WAIT: Millis = 7 * 24 * 60 * 60 * 1000;
 
 /// Looks at every source again and again, and at once at one that is new, kept differently, or
-/// suspended.
+/// suspended no more.
 pub struct Retention {
     store: Store,
     sources: watch::Receiver<Arc<Sources>>,
@@ -71,8 +71,7 @@ impl Retention {
             if !all && before == Some(seen) {
                 continue;
             }
-            let resumed = !seen.suspended && before.is_none_or(|before| before.suspended);
-            if let Err(error) = self.look(source, resumed).await {
+            if let Err(error) = self.look(source).await {
                 // As if it had not been seen.
                 self.seen.remove(source.id());
                 let source = source.id();
@@ -81,14 +80,11 @@ impl Retention {
         }
     }
 
-    async fn look(&self, source: &Source, resumed: bool) -> Result<(), StoreError> {
-        if source.delivery_suspended {
-            suspension::note(&self.store, source).await?;
-        } else if resumed {
-            suspension::end(&self.store, source).await?;
-        }
+    async fn look(&self, source: &Source) -> Result<(), StoreError> {
         let now = self.store.now();
-        for queue in source.destinations.iter().filter(|it| it.kind == "queue") {
+        // That it is suspended may not be noted yet.
+        let expires = |kind: &str| kind == "queue" && !source.delivery_suspended;
+        for queue in source.destinations.iter().filter(|it| expires(it.kind)) {
             self.expire(source.id_of(queue), now).await?;
         }
         let RetentionPolicy { age, bytes } = source.retention;

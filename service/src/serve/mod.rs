@@ -21,7 +21,7 @@ use segment_source_destinations::{
     Guard, HttpClient, delivery::Deliverer, directory::DirectoryService, queue::QueueService,
 };
 use segment_source_edge::{Edge, Settings};
-use segment_source_ingest::{AdminService, IngestService, Planner, Retention};
+use segment_source_ingest::{AdminService, IngestService, Planner, Retention, Suspension};
 use segment_source_rpc::Access;
 use segment_source_runtime::{
     health::{Pages, Readiness},
@@ -247,6 +247,7 @@ impl Parts {
             admin: AdminService::new(store.clone(), sources.clone(), draining.clone()),
         };
         let retention = Retention::new(store.clone(), sources.clone());
+        let suspension = Suspension::new(store.clone(), sources.clone());
         let planner = Planner::new(store.clone(), sources, registry);
         let deliverer = Deliverer::new(
             store.clone(),
@@ -277,6 +278,11 @@ impl Parts {
         let stop = self.tasks.stop_of(Stage::Planner);
         self.tasks.spawn(Stage::Planner, "the retention", async move {
             retention.run(stop).await;
+            Ok(())
+        });
+        let stop = self.tasks.stop_of(Stage::Planner);
+        self.tasks.spawn(Stage::Planner, "the suspension", async move {
+            suspension.run(stop).await;
             Ok(())
         });
         let stop = self.tasks.stop_of(Stage::Delivery);

@@ -109,6 +109,20 @@ impl Hold {
     }
 }
 
+/// Which hold is to end, decided where it is written: what was read before may have been replaced
+/// in between.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Whichever there is.
+    Any,
+    /// One whose time is up.
+    Over,
+    /// One of the destination itself.
+    Refused,
+    /// Just this one.
+    This(Hold),
+}
+
 /// An entry of a source's directory. Keys and values are the directory's business; keys sort as
 /// bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]

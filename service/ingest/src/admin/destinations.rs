@@ -5,7 +5,7 @@ use prost_types::Timestamp;
 use segment_source_core::source::DestinationId;
 use segment_source_proto::admin::v1::{DestinationHold, DestinationStatus, HoldRequest};
 use segment_source_rpc::problem::{invalid, not_found};
-use segment_source_store::{Hold, Millis, embedded::Store};
+use segment_source_store::{Ending, Hold, Millis, embedded::Store};
 use tonic::Status;
 
 use super::{present::timestamp, request::millis};
@@ -63,7 +63,7 @@ pub(super) async fn hold(
 /// Whether it was held.
 pub(super) async fn release(store: &Store, source: &Source, name: &str) -> Result<bool, Status> {
     let id = existing(source, name)?;
-    let ended = store.end_hold(&id, false).await.map_err(|error| status::store(&error))?;
+    let ended = store.end_hold(&id, Ending::Any).await.map_err(|error| status::store(&error))?;
     Ok(ended.is_some())
 }
 

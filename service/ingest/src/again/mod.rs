@@ -10,7 +10,8 @@ use crate::{Source, plan::render};
 
 /// The failed and dead actions of an event that are `wanted`, as they run again: the dead with
 /// their stored bytes, the failed rendered by the configuration of now. A failed one stays failed
-/// when its mapping is gone, makes nothing of the event any more, or fails again.
+/// when its mapping is gone, makes nothing of the event any more, or fails again; either stays what
+/// it is when its destination is gone, for then nobody would ever do it.
 pub(crate) fn revivals(
     source: &Source,
     entry: &LogEntry,
@@ -18,6 +19,7 @@ pub(crate) fn revivals(
 ) -> Vec<Revival> {
     let mut again: Vec<&ActionStatus> = entry.actions.iter().filter(|it| wanted(it)).collect();
     again.retain(|it| matches!(it.state, ActionState::Failed | ActionState::Dead));
+    again.retain(|it| source.destinations().any(|name| name == it.action.destination));
     let failed = again.iter().any(|it| it.state == ActionState::Failed);
     let rendered = match failed {
         true => render(source, entry.id, &entry.event).actions,

@@ -5,6 +5,7 @@ mod access;
 mod admin;
 mod plan;
 mod submit;
+mod suspension;
 
 use std::{
     collections::HashMap,

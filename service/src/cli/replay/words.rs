@@ -87,9 +87,11 @@ pub(super) fn go_on(
     // What came later is not among what was counted.
     let line = line(args, args.until.or(Some(begun))).to(&args.server);
     let (gone, found) = (told.done + told.skipped, told.found);
-    anyhow!(
-        "{why}. It broke off after {gone} of {found}; this goes on, and runs none twice: {line}"
-    )
+    let twice = match args.dead {
+        true => "runs what is still failed or dead, also what ran again and failed again",
+        false => "runs none twice",
+    };
+    anyhow!("{why}. It broke off after {gone} of {found}; this goes on, and {twice}: {line}")
 }
 
 /// The same replay, but for what was expected.
@@ -159,6 +161,17 @@ mod tests {
         let said = go_on(&args, &told(12, 4, 1), begun, &anyhow::anyhow!("gone")).to_string();
         let command = "replay --source prod/web --until 2026-03-02T10:15:30Z --rate 5 --id a";
         assert!(said.starts_with("gone. It broke off after 5 of 12"), "{said}");
+        assert!(said.contains("runs none twice: "), "{said}");
         assert!(said.ends_with(command), "{said}");
+    }
+
+    #[test]
+    fn a_redrive_that_broke_off_does_not_promise_that_none_runs_twice() {
+        let args = args(&["--dead"]);
+        let said = go_on(&args, &told(12, 4, 1), Timestamp::UNIX_EPOCH, &anyhow::anyhow!("gone"));
+        let said = said.to_string();
+        assert!(said.contains("also what ran again and failed again: "), "{said}");
+        assert!(!said.contains("twice"), "{said}");
+        assert!(said.ends_with("--dead --until 1970-01-01T00:00:00Z"), "{said}");
     }
 }

@@ -5,13 +5,14 @@ use tokio::sync::oneshot;
 
 use super::{
     accept, expire,
+    holds::Place,
     keys::QueueKey,
     plan, retain,
     take::{Granted, Wanted},
 };
 use crate::contract::{
-    Accepted, DirectoryWrite, Hold, LeaseToken, Reason, Removed, ReplayId, Revival, Settled,
-    Settlement, StoreError, Written,
+    Accepted, DirectoryWrite, Ending, Hold, LeaseToken, Reason, Removed, ReplayId, Revival,
+    Settled, Settlement, StoreError, Written,
 };
 
 pub(super) type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
@@ -51,11 +52,12 @@ pub(super) enum Command {
     Hold {
         queue: QueueKey,
         hold: Hold,
-        answer: Answer<()>,
+        place: Place,
+        answer: Answer<bool>,
     },
     EndHold {
         queue: QueueKey,
-        refused_only: bool,
+        which: Ending,
         answer: Answer<Option<Hold>>,
     },
     Expire {
@@ -111,12 +113,12 @@ impl Command {
             Self::Accept { answer, .. } => tell(answer, why),
             Self::Plan { answer, .. }
             | Self::Advance { answer, .. }
-            | Self::Hold { answer, .. }
             | Self::DropDays { answer, .. } => tell(answer, why),
             Self::Settle { answer, .. } => tell(answer, why),
             Self::Take { answer, .. } => tell(answer, why),
             Self::Revive { answer, .. } => tell(answer, why),
             Self::Replay { answer, .. } => tell(answer, why),
+            Self::Hold { answer, .. } => tell(answer, why),
             Self::EndHold { answer, .. } => tell(answer, why),
             Self::Expire { answer, .. } => tell(answer, why),
             Self::WriteDirectory { answer, .. } => tell(answer, why),

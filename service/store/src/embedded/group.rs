@@ -238,13 +238,13 @@ fn apply(
             let runs = runs.collect();
             news.reply(answer, runs)
         }
-        Command::Hold { queue, hold, answer } => {
-            let held = holds::hold(txn, now, queue, hold);
+        Command::Hold { queue, hold, place, answer } => {
+            let held = holds::hold(txn, now, queue, hold, place);
             news.queues.extend(held.as_ref().is_ok_and(|held| *held).then_some(queue));
-            news.reply(answer, held.map(drop))
+            news.reply(answer, held)
         }
-        Command::EndHold { queue, refused_only, answer } => {
-            let ended = holds::end_hold(txn, now, queue, refused_only);
+        Command::EndHold { queue, which, answer } => {
+            let ended = holds::end_hold(txn, now, queue, &which);
             news.queues.extend(ended.as_ref().is_ok_and(Option::is_some).then_some(queue));
             news.reply(answer, ended)
         }

@@ -8,7 +8,7 @@ use super::{
     keys::{QueueKey, Space},
     txn::Txn,
 };
-use crate::contract::{Hold, HoldLedger, Millis};
+use crate::contract::{Ending, Hold, HoldLedger, Millis};
 
 /// Earlier holds are remembered for longer than any action may wait.
 const REMEMBERED: Millis = 8 * 24 * 60 * 60 * 1000;
@@ -55,19 +55,29 @@ pub(super) fn read(stored: Option<&[u8]>) -> Result<HoldLedger, Fault> {
     })
 }
 
-/// `false`: a hold by hand stays as it is.
+/// Where a hold may stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Also where another one is, but for one by hand when the destination itself refuses.
+    Taken,
+    /// Only where none is.
+    Free,
+}
+
+/// `false`: the hold that there is stays as it is.
 pub(super) fn hold(
     txn: &mut Txn<'_>,
     now: Millis,
     queue: QueueKey,
     mut hold: Hold,
+    place: Place,
 ) -> Result<bool, Fault> {
     let mut ledger = read(txn.get(Space::Holds, &queue.0)?.as_deref())?;
     if let Some(old) = ledger.hold.take() {
         let over = old.until.filter(|until| *until <= hold.since.max(now));
         match over {
             Some(until) => end(&mut ledger, now, old.since, until),
-            None if hold.refused && !old.refused => return Ok(false),
+            None if place == Place::Free || hold.refused && !old.refused => return Ok(false),
             // It is held all the time.
             None => hold.since = hold.since.min(old.since),
         }
@@ -82,10 +92,15 @@ pub(super) fn end_hold(
     txn: &mut Txn<'_>,
     now: Millis,
     queue: QueueKey,
-    refused_only: bool,
+    which: &Ending,
 ) -> Result<Option<Hold>, Fault> {
     let mut ledger = read(txn.get(Space::Holds, &queue.0)?.as_deref())?;
-    let ended = ledger.hold.take_if(|hold| hold.refused || !refused_only);
+    let ended = ledger.hold.take_if(|hold| match which {
+        Ending::Any => true,
+        Ending::Over => hold.until.is_some_and(|until| until <= now),
+        Ending::Refused => hold.refused,
+        Ending::This(this) => hold == this,
+    });
     if let Some(hold) = &ended {
         let until = hold.until.map_or(now, |until| until.min(now));
         end(&mut ledger, now, hold.since, until);

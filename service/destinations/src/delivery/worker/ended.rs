@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use segment_source_store::{Hold, Reason, Settlement};
+use segment_source_store::{Ending, Hold, Reason, Settlement};
 use tokio::{
     task::{Id, JoinError},
     time::Instant,
@@ -108,7 +108,7 @@ impl Worker {
         if !self.ledger.hold.as_ref().is_some_and(|hold| hold.refused) {
             return;
         }
-        match self.shared.store.end_hold(&self.id, true).await {
+        match self.shared.store.end_hold(&self.id, Ending::Refused).await {
             Ok(_) => {
                 info!(destination = %self.id, "the destination takes the credential again");
                 self.ledger.hold = None;

@@ -7,7 +7,7 @@ mod start;
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use segment_source_core::source::DestinationId;
-use segment_source_store::{HoldLedger, Leased, Millis, StoreError};
+use segment_source_store::{Ending, HoldLedger, Leased, Millis, StoreError};
 use tokio::{
     sync::watch,
     task::{Id, JoinSet},
@@ -183,7 +183,8 @@ impl Worker {
         self.ledger = store.hold_ledger(&self.id)?;
         let clock = (self.shared.clock)();
         if self.ledger.hold.as_ref().is_some_and(|hold| hold.is_over(clock)) {
-            store.end_hold(&self.id, false).await?;
+            // In between it may have been held again, for longer.
+            store.end_hold(&self.id, Ending::Over).await?;
             self.ledger = store.hold_ledger(&self.id)?;
         }
         let now = Instant::now();

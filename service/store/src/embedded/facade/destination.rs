@@ -1,13 +1,13 @@
 //! A destination to its callers: whether it is held, how much waits, what waited too long.
 
 use crate::{
-    contract::{Backlog, Hold, HoldLedger, Millis, Queue, Reason, Removed, StoreError},
+    contract::{Backlog, Ending, Hold, HoldLedger, Millis, Queue, Reason, Removed, StoreError},
     embedded::{
         Store,
         command::Command,
         expire,
         fault::Fault,
-        holds,
+        holds::{self, Place},
         keys::{QueueKey, Space},
         shared,
     },
@@ -32,21 +32,28 @@ impl Store {
     /// Then nothing is known of what was written.
     pub async fn hold(&self, queue: &Queue, hold: Hold) -> Result<(), StoreError> {
         let queue = QueueKey::of(queue);
-        self.ask(|answer| Command::Hold { queue, hold, answer }).await
+        let place = Place::Taken;
+        self.ask(|answer| Command::Hold { queue, hold, place, answer }).await.map(drop)
     }
 
-    /// Ends a hold, and remembers from when to when it was; `None`: there was none. With
-    /// `refused_only`, one by hand stays. Rings [`Store::ready`].
+    /// Holds a destination that is not held; one that is stays held as it is. Whether it was held
+    /// by this. Rings [`Store::ready`].
     ///
     /// # Errors
     /// Then nothing is known of what was written.
-    pub async fn end_hold(
-        &self,
-        queue: &Queue,
-        refused_only: bool,
-    ) -> Result<Option<Hold>, StoreError> {
+    pub async fn hold_if_free(&self, queue: &Queue, hold: Hold) -> Result<bool, StoreError> {
+        let (queue, place) = (QueueKey::of(queue), Place::Free);
+        self.ask(|answer| Command::Hold { queue, hold, place, answer }).await
+    }
+
+    /// Ends a hold if it is the one that is meant, and remembers from when to when it was; `None`:
+    /// there was none such. Rings [`Store::ready`].
+    ///
+    /// # Errors
+    /// Then nothing is known of what was written.
+    pub async fn end_hold(&self, queue: &Queue, which: Ending) -> Result<Option<Hold>, StoreError> {
         let queue = QueueKey::of(queue);
-        self.ask(|answer| Command::EndHold { queue, refused_only, answer }).await
+        self.ask(|answer| Command::EndHold { queue, which, answer }).await
     }
 
     /// How much waits for a destination, now.

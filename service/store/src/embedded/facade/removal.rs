@@ -1,13 +1,17 @@
 //! Removing, to its callers: what is old, and what is to be forgotten.
 
-use std::sync::atomic::Ordering;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use segment_source_core::{event::EventId, source::SourceId};
+use tokio::time::sleep;
 
 use crate::{
     contract::{Removed, Retain, StoreError},
     embedded::{Store, command::Command, retain, shared},
 };
+
+/// Before what may go is looked for again, because something began to run again.
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// Events whose content goes away in one commit.
 const ERASED_AT_ONCE: usize = 64;
@@ -34,6 +38,8 @@ impl Store {
         }
         let removing = self.ask(|answer| Command::Remove { found, reopened, answer }).await?;
         let Some((removed, retain::Found { resume, days, .. })) = removing else {
+            // While much runs again, this would else be looked for again and again in vain.
+            sleep(AGAIN).await;
             return Ok(Removed { more: true, ..Removed::default() });
         };
         shared::resume(&shared.retaining, source, resume);
