@@ -46,11 +46,18 @@ impl SystemClock {
     }
 
     /// It was that late before this process began: if the system's clock was set back since, this
-    /// one goes on from there, as if it had not ended.
+    /// one goes on from there, as if it had not ended. But by more than [`LARGEST_STEP`] the clock of
+    /// before was wrong, and a restart is what corrects that.
     pub fn goes_on_from(&self, millis: Millis) {
         let shown = Duration::from_millis(millis);
         let behind = shown.saturating_sub(Duration::from_millis((self.clock())()));
-        if !behind.is_zero() {
+        if behind > LARGEST_STEP {
+            tracing::warn!(
+                behind_seconds = behind.as_secs(),
+                "the system's clock is far behind what is stored: it was wrong before, or is now; what \
+                 was to wait until then goes on waiting"
+            );
+        } else if !behind.is_zero() {
             tracing::warn!(
                 behind_seconds = behind.as_secs(),
                 "the system's clock is behind what is stored: it was set back; time goes on from \
@@ -65,6 +72,9 @@ impl SystemClock {
         act(&mut steady.lock().unwrap_or_else(PoisonError::into_inner), start.elapsed())
     }
 }
+
+/// A clock that was corrected, or one of another machine, differs by less.
+const LARGEST_STEP: Duration = Duration::from_hours(24);
 
 /// What was shown last, and when that was by a clock that nobody sets.
 #[derive(Debug, Default)]
@@ -93,7 +103,7 @@ impl Steady {
 mod tests {
     use std::time::Duration;
 
-    use super::Steady;
+    use super::{Steady, SystemClock};
 
     #[test]
     fn it_follows_forward_and_slows_down_instead_of_stepping_back() {
@@ -111,6 +121,19 @@ mod tests {
         // Forward it steps as the system's does.
         assert_eq!(at(20_000, 7_221), 20_000);
     }
+
+    #[test]
+    fn a_clock_that_was_far_ahead_is_corrected_by_a_restart() {
+        let clock = SystemClock::default();
+        let now = clock.clock();
+        let hour = 3_600_000;
+        let before = now();
+        clock.goes_on_from(before + 25 * hour);
+        assert!(now() < before + hour);
+        clock.goes_on_from(before + 2 * hour);
+        assert!((before + 2 * hour..before + 3 * hour).contains(&now()));
+    }
+
     #[test]
     fn it_goes_on_from_what_was_shown_before_it_began() {
         let mut steady = Steady::default();
