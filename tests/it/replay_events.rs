@@ -185,10 +185,11 @@ async fn explain_names_a_replay_of_one_event_also_when_it_has_no_key() {
         said.contains("To run it once more: ").then_some(said)
     })
     .await;
-    let (_, told) = said.split_once("To run it once more: segment-source ").expect("a command");
+    let (_, told) = said.split_once("To run it once more: ").expect("a command");
     let line = told.lines().next().expect("a line");
-    let words: Vec<&str> =
-        line.split_whitespace().chain(["--dry-run", "--output", "json"]).collect();
-    let found = command(&server, &words).await.exits(0).json_lines().remove(0);
+    // It names the program and the server, too.
+    let words = line.split_whitespace().skip(1).chain(["--dry-run", "--output", "json"]);
+    let words: Vec<&str> = words.collect();
+    let found = run(&words).await.exits(0).json_lines().remove(0);
     assert_eq!(found["found"], 1, "{line}");
 }
