@@ -37,6 +37,7 @@ pub struct Cluster {
     facts: Facts,
     netns: PathBuf,
     volumes: AtomicU32,
+    class: OnceCell<()>,
 }
 
 impl Cluster {
@@ -67,7 +68,7 @@ impl Cluster {
         let (keeper, facts) = Keeper::start(vec!["whole".to_owned()]).await;
         let pid = fs::read_to_string(facts.folder.join("pid")).expect("the keeper writes its id");
         let netns = PathBuf::from(format!("/proc/{pid}/ns/net"));
-        Some(Self { keeper, facts, netns, volumes: AtomicU32::new(0) })
+        Some(Self { keeper, facts, netns, volumes: AtomicU32::new(0), class: OnceCell::new() })
     }
 
     /// Its files and addresses; the addresses are those inside of its network.
@@ -234,15 +235,7 @@ impl Cluster {
         fs::create_dir(&folder).expect("the folder is ours");
         // fsGroup does not apply to folders of the node.
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).expect("it is ours");
-        let class = json!({
-            "apiVersion": "storage.k8s.io/v1",
-            "kind": "StorageClass",
-            "metadata": {
-                "name": "folders",
-                "annotations": {"storageclass.kubernetes.io/is-default-class": "true"},
-            },
-            "provisioner": "kubernetes.io/no-provisioner",
-        });
+        self.class.get_or_init(|| self.storage_class()).await;
         let volume = json!({
             "apiVersion": "v1",
             "kind": "PersistentVolume",
@@ -255,9 +248,22 @@ impl Cluster {
                 "hostPath": {"path": folder, "type": "Directory"},
             },
         });
-        let list = json!({"apiVersion": "v1", "kind": "List", "items": [class, volume]});
-        self.kubectl(&["apply", "-f", "-"], &list.to_string()).await.exits(0);
+        self.kubectl(&["apply", "-f", "-"], &volume.to_string()).await.exits(0);
         folder
+    }
+
+    /// Once: two who apply it at the same time are in each other's way.
+    async fn storage_class(&self) {
+        let class = json!({
+            "apiVersion": "storage.k8s.io/v1",
+            "kind": "StorageClass",
+            "metadata": {
+                "name": "folders",
+                "annotations": {"storageclass.kubernetes.io/is-default-class": "true"},
+            },
+            "provisioner": "kubernetes.io/no-provisioner",
+        });
+        self.kubectl(&["apply", "-f", "-"], &class.to_string()).await.exits(0);
     }
 
     /// Everything etcd has, as stored.
