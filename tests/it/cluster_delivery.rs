@@ -4,7 +4,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use segment_source_tests::{
     capture::{capture_spec, captures},
     http::call,
@@ -112,7 +111,8 @@ async fn delivers(mode: Mode) {
     timing(&format!("{} events, {again} calls repeated", accepted.len()), since);
     let contract = Contract::read();
     for asked in knock.asked() {
-        judge(&contract, &asked);
+        let taken = contract.judge_asked(&asked);
+        taken.unwrap_or_else(|why| panic!("Knock would not take {asked:?}: {why}"));
     }
     release.uninstall().await;
 }
@@ -152,15 +152,4 @@ fn welcomed(asked: &[Asked]) -> BTreeMap<String, Vec<(String, Vec<u8>)>> {
         calls.entry(user).or_default().push((key, asked.body.clone()));
     }
     calls
-}
-
-fn judge(contract: &Contract, asked: &Asked) {
-    let mut headers = HeaderMap::new();
-    for (name, value) in &asked.headers {
-        let name: HeaderName = name.parse().expect("a header's name");
-        headers.insert(name, HeaderValue::from_str(value).expect("a header's value"));
-    }
-    let method: Method = asked.method.parse().expect("a method");
-    let taken = contract.judge(&method, &asked.target, &headers, &asked.body);
-    taken.unwrap_or_else(|why| panic!("Knock would not take {asked:?}: {why}"));
 }

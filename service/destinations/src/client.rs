@@ -23,9 +23,6 @@ use crate::{
     guard::{Guard, NotAllowed, Resolver},
 };
 
-/// A whole attempt: connection, request, answer.
-pub(crate) const ATTEMPT: Duration = Duration::from_secs(30);
-
 const CONNECT: Duration = Duration::from_secs(5);
 
 /// Bytes of an answer that are read; what follows is not.
@@ -112,7 +109,7 @@ impl HttpClient {
         Ok(Self { client, guard })
     }
 
-    /// Sends a request, once.
+    /// Sends a request, once. Whoever calls it gives up when the attempt has lasted too long.
     ///
     /// # Errors
     /// How the attempt ended when there is no answer to judge: nobody answered, the address may not
@@ -122,17 +119,8 @@ impl HttpClient {
         let host = self.check(&url)?;
         headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
         let proofs: Vec<_> = headers.values().filter(|it| it.is_sensitive()).cloned().collect();
-        let deadline = Instant::now() + ATTEMPT;
         let sending = self.client.request(method, url).headers(headers).body(body).send();
-        let mut answer = match timeout_at(deadline, sending).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => return Err(failure(&host, &error)),
-            Err(_) => {
-                let seconds = ATTEMPT.as_secs();
-                let message = format!("{host} did not answer within {seconds} s");
-                return Err(Outcome::Retry { code: code::TIMEOUT, message, after: None });
-            }
-        };
+        let mut answer = sending.await.map_err(|error| failure(&host, &error))?;
         let (status, headers) = (answer.status(), std::mem::take(answer.headers_mut()));
         if status.is_redirection() {
             let message = format!(
@@ -140,8 +128,7 @@ impl HttpClient {
             );
             return Err(Outcome::Dead { code: code::REDIRECT, message });
         }
-        let body = read(answer, deadline.min(Instant::now() + SLOWEST_BODY)).await;
-        let body = without(body, &proofs);
+        let body = without(read(answer).await, &proofs);
         Ok(Response { status, headers, body })
     }
 
@@ -164,8 +151,9 @@ impl HttpClient {
 
 const AGENT: &str = concat!("segment-source/", env!("CARGO_PKG_VERSION"));
 
-/// What there is of the body by the deadline.
-async fn read(mut answer: reqwest::Response, deadline: Instant) -> Bytes {
+/// What there is of the body in time.
+async fn read(mut answer: reqwest::Response) -> Bytes {
+    let deadline = Instant::now() + SLOWEST_BODY;
     let mut body = BytesMut::new();
     // A body that breaks off is no failure: the status says what became of the request.
     while let Ok(Ok(Some(chunk))) = timeout_at(deadline, answer.chunk()).await {

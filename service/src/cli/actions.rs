@@ -6,7 +6,6 @@ use anyhow::anyhow;
 use bytes::Bytes;
 use clap::{Args as ClapArgs, Subcommand};
 use prost_types::Duration as WireDuration;
-use segment_source_core::source::SourceId;
 use segment_source_proto::queue::v1::{
     Ack, Delivery, PullRequest, QueueName, Retry, SettleRequest, Settlement,
     queue_client::QueueClient, settlement, settlement_result::Status,
@@ -14,7 +13,7 @@ use segment_source_proto::queue::v1::{
 use serde::Serialize;
 
 use super::{
-    client::{self, Connection, Server, explain},
+    client::{AtSource, Connection, explain},
     directory::EntityView,
     print,
     view::{self, Json},
@@ -35,10 +34,7 @@ pub enum Command {
 #[derive(Debug, ClapArgs)]
 pub struct Pull {
     #[command(flatten)]
-    server: Server,
-    /// The source; may be left out when the server has one only.
-    #[arg(long, value_name = "NAMESPACE/NAME")]
-    source: Option<SourceId>,
+    at: AtSource,
     /// Name of the queue destination.
     #[arg(long, value_name = "NAME", default_value = "default")]
     destination: String,
@@ -79,8 +75,8 @@ struct Pulled {
 /// When the server cannot be reached, or does not know the queue.
 pub async fn run(command: Command, output: Output) -> anyhow::Result<ExitCode> {
     let Command::Pull(args) = command;
-    let source = client::named_or_only(args.source, &args.server).await?;
-    let mut queue = args.server.queue().await?;
+    let source = args.at.source().await?;
+    let mut queue = args.at.server.queue().await?;
     let name = QueueName {
         namespace: source.namespace().to_owned(),
         name: source.name().to_owned(),

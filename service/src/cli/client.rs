@@ -211,23 +211,32 @@ pub(crate) fn explain(status: Status) -> anyhow::Error {
     }
 }
 
-/// The source that was named, or else the only one the server has.
-pub(crate) async fn named_or_only(
-    named: Option<SourceId>,
-    server: &Server,
-) -> anyhow::Result<SourceId> {
-    if let Some(named) = named {
-        return Ok(named);
-    }
-    let mut admin = server.admin().await?;
-    let sources = admin.list_sources(ListSourcesRequest {}).await.map_err(explain)?;
-    let names: Vec<String> = (sources.into_inner().sources.iter())
-        .map(|source| format!("{}/{}", source.namespace, source.name))
-        .collect();
-    match &names[..] {
-        [] => bail!("the server at {} has no source yet", server.server),
-        [only] => Ok(only.parse()?),
-        several => bail!("which source? Name one with --source: {}", several.join(", ")),
+/// A source of a server.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct AtSource {
+    #[command(flatten)]
+    pub(crate) server: Server,
+    /// The source; may be left out when the server has one only.
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    source: Option<SourceId>,
+}
+
+impl AtSource {
+    /// The one that was named, or else the only one the server has.
+    pub(crate) async fn source(&self) -> anyhow::Result<SourceId> {
+        if let Some(named) = &self.source {
+            return Ok(named.clone());
+        }
+        let mut admin = self.server.admin().await?;
+        let sources = admin.list_sources(ListSourcesRequest {}).await.map_err(explain)?;
+        let names: Vec<String> = (sources.into_inner().sources.iter())
+            .map(|source| format!("{}/{}", source.namespace, source.name))
+            .collect();
+        match &names[..] {
+            [] => bail!("the server at {} has no source yet", self.server.server),
+            [only] => Ok(only.parse()?),
+            several => bail!("which source? Name one with --source: {}", several.join(", ")),
+        }
     }
 }
 
@@ -240,7 +249,7 @@ mod tests {
 
     use tonic::Status;
 
-    use super::{Server, ServerAddress, explain, named_or_only};
+    use super::{AtSource, Server, ServerAddress, explain};
 
     #[test]
     fn a_connection_that_broke_is_no_wrong_port() {
@@ -287,7 +296,7 @@ mod tests {
             peer.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await.unwrap();
         });
         let server = Server { server, ca: None, token_file: None };
-        let error = named_or_only(None, &server).await.unwrap_err().to_string();
+        let error = AtSource { server, source: None }.source().await.unwrap_err().to_string();
         assert!(error.contains("is no gRPC port of segment-source"), "{error}");
         web.await.unwrap();
     }

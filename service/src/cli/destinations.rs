@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{
-    client::{self, Server, explain},
+    client::{AtSource, Server, explain},
     moment::wire,
     print,
     typed::Line,
@@ -37,10 +37,7 @@ pub enum Command {
 #[derive(Debug, ClapArgs)]
 pub struct List {
     #[command(flatten)]
-    server: Server,
-    /// The source; may be left out when the server has one only.
-    #[arg(long, value_name = "NAMESPACE/NAME")]
-    source: Option<SourceId>,
+    at: AtSource,
 }
 
 /// Flags of `destinations hold`.
@@ -160,8 +157,8 @@ fn row(view: &View) -> Vec<String> {
 }
 
 async fn list(args: List, output: Output) -> anyhow::Result<()> {
-    let source = client::named_or_only(args.source, &args.server).await?;
-    let mut admin = args.server.admin().await?;
+    let source = args.at.source().await?;
+    let mut admin = args.at.server.admin().await?;
     let (namespace, name) = (source.namespace().to_owned(), source.name().to_owned());
     let request = ListDestinationsRequest { namespace, name };
     let answer = admin.list_destinations(request).await.map_err(explain)?.into_inner();

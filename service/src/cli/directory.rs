@@ -12,7 +12,7 @@ use segment_source_proto::directory::v1::{
 use serde::Serialize;
 
 use super::{
-    client::{self, Connection, Server, explain},
+    client::{AtSource, Connection, explain},
     print,
     view::{self, Json},
 };
@@ -31,7 +31,7 @@ pub enum Command {
 #[derive(Debug, ClapArgs)]
 pub struct Get {
     #[command(flatten)]
-    from: From,
+    at: AtSource,
     /// What it is.
     #[arg(value_name = "KIND")]
     kind: Single,
@@ -47,7 +47,7 @@ pub struct Get {
 #[derive(Debug, ClapArgs)]
 pub struct List {
     #[command(flatten)]
-    from: From,
+    at: AtSource,
     /// What they are.
     #[arg(value_name = "KIND", default_value = "users")]
     kind: Several,
@@ -63,15 +63,6 @@ pub struct List {
     /// How many at the most.
     #[arg(long, value_name = "N", default_value = "100", value_parser = clap::value_parser!(u32).range(1..))]
     max: u32,
-}
-
-#[derive(Debug, ClapArgs)]
-struct From {
-    #[command(flatten)]
-    server: Server,
-    /// The source; may be left out when the server has one only.
-    #[arg(long, value_name = "NAMESPACE/NAME")]
-    source: Option<SourceId>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -132,14 +123,14 @@ async fn get(args: Get, output: Output) -> anyhow::Result<ExitCode> {
     if matches!(args.kind, Single::Object) == args.collection.is_empty() {
         bail!("--collection names the collection of an object, and of nothing else");
     }
-    let source = client::named_or_only(args.from.source, &args.from.server).await?;
+    let source = args.at.source().await?;
     let kind = match args.kind {
         Single::User => Kind::User,
         Single::Tenant => Kind::Tenant,
         Single::Object => Kind::Object,
     };
     let key = Key { kind: kind.into(), id: args.id, collection: args.collection, ..Key::default() };
-    let mut directory = args.from.server.directory().await?;
+    let mut directory = args.at.server.directory().await?;
     entity(&mut directory, &source, key).await?.print(output)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -159,8 +150,8 @@ pub(super) async fn entity(
 }
 
 async fn list(args: List, output: Output) -> anyhow::Result<ExitCode> {
-    let source = client::named_or_only(args.from.source, &args.from.server).await?;
-    let mut directory = args.from.server.directory().await?;
+    let source = args.at.source().await?;
+    let mut directory = args.at.server.directory().await?;
     let kind = match args.kind {
         Several::Users => Kind::User,
         Several::Objects => Kind::Object,

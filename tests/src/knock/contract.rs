@@ -3,10 +3,12 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use jsonschema::Validator;
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
+
+use crate::sink::Asked;
 
 /// What Knock takes.
 pub struct Contract {
@@ -74,6 +76,22 @@ impl Contract {
             }
         }
         Self { operations }
+    }
+
+    /// Judges a request as a sink has it.
+    ///
+    /// # Errors
+    /// As [`Contract::judge`].
+    pub fn judge_asked(&self, asked: &Asked) -> Result<Taken, String> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in &asked.headers {
+            let name =
+                HeaderName::from_bytes(name.as_bytes()).map_err(|error| error.to_string())?;
+            let value = HeaderValue::from_str(value).map_err(|error| error.to_string())?;
+            headers.insert(name, value);
+        }
+        let method = asked.method.parse().map_err(|_| "no method".to_owned())?;
+        self.judge(&method, &asked.target, &headers, &asked.body)
     }
 
     /// Judges one request; `target` is path and query as they were sent.

@@ -9,7 +9,6 @@ use std::{
     thread,
 };
 
-use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Value, json};
 
 use super::{Contract, Taken};
@@ -174,15 +173,7 @@ impl State {
     /// By Knock's document, and by what it says about Idempotency-Key: with the same one comes the
     /// same request.
     fn judge(&mut self, asked: &Asked) -> Result<Taken, String> {
-        let mut headers = HeaderMap::new();
-        for (name, value) in &asked.headers {
-            let name =
-                HeaderName::from_bytes(name.as_bytes()).map_err(|error| error.to_string())?;
-            let value = HeaderValue::from_str(value).map_err(|error| error.to_string())?;
-            headers.insert(name, value);
-        }
-        let method = asked.method.parse().map_err(|_| "no method".to_owned())?;
-        let taken = self.contract.judge(&method, &asked.target, &headers, &asked.body)?;
+        let taken = self.contract.judge_asked(asked)?;
         if let Some(key) = &taken.idempotency_key {
             let fresh = (asked.target.clone(), asked.body.clone(), None);
             let (target, body, _) = self.keys.entry(key.clone()).or_insert(fresh);

@@ -14,10 +14,13 @@ use tokio::time::{Instant, timeout};
 use super::{Outcome, Shared, code, pacer::Calls};
 use crate::{
     Credential, Destination, Format, Kind,
-    client::{ATTEMPT, Request},
+    client::Request,
     http,
     knock::{self, Call},
 };
+
+/// A whole attempt: all connections, requests and answers of it. Shorter than a lease.
+const ATTEMPT: Duration = Duration::from_secs(30);
 
 /// What must be remembered of a lease while it is attempted.
 #[derive(Clone, Copy, Debug)]

@@ -21,7 +21,7 @@ use crate::cli::{
     local, print,
     send::{
         event::{Event, fresh_id, now, values},
-        post::{Signing, post, sign},
+        post::{Signing, post, poster, sign},
     },
     view::{self, EventDetail, EventView},
 };
@@ -117,11 +117,11 @@ pub(super) async fn tell(
     let mut log = Log { admin: server.admin().await?, id };
 
     let earlier = log.find("", MANY).await?.len();
-    let (identify, track) = (identify()?, track()?);
+    let (client, identify, track) = (poster()?, identify()?, track()?);
     let mut sent = Vec::new();
     for (what, event) in [("identify", &identify), ("track", &track), ("same track", &track)] {
         let (body, signature) = sign(event.bytes()?, Signing::AsSegment, &secret);
-        let answer = post(&endpoints.webhook(), body, Some(signature), &[]).await?;
+        let answer = post(&client, &endpoints.webhook(), body, Some(signature), &[]).await?;
         if !answer.status.is_success() {
             bail!(
                 "the {what} event was answered {}: {}; see {} and /ready",

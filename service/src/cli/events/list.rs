@@ -11,7 +11,7 @@ use segment_source_proto::admin::v1::{
 use crate::{
     args::Output,
     cli::{
-        client::{self, Server, explain},
+        client::{AtSource, explain},
         moment::{parse_moment, wire},
         print,
         spinner::spinner,
@@ -26,10 +26,7 @@ const PAGE: u32 = 1000;
 #[derive(Debug, ClapArgs)]
 pub struct List {
     #[command(flatten)]
-    server: Server,
-    /// The source; may be left out when the server has one only.
-    #[arg(long, value_name = "NAMESPACE/NAME")]
-    source: Option<SourceId>,
+    at: AtSource,
     /// Only this event type, such as `track/User Signed Up`.
     #[arg(long = "type", value_name = "EVENT_TYPE")]
     event_type: Option<String>,
@@ -91,8 +88,8 @@ impl From<OutcomeFilter> for Outcome {
 
 /// Asks page by page. Text waits for all rows, so that they can be aligned; JSON does not wait.
 pub(super) async fn run(args: List, output: Output) -> anyhow::Result<()> {
-    let source = client::named_or_only(args.source.clone(), &args.server).await?;
-    let mut admin = args.server.admin().await?;
+    let source = args.at.source().await?;
+    let mut admin = args.at.server.admin().await?;
     let mut search = Search { spinner: spinner(), found: Vec::new(), output };
     let (mut left, mut before) = (args.limit, args.before.clone().unwrap_or_default());
     while left > 0 {

@@ -1,13 +1,12 @@
 //! `events tail`: the log as it grows.
 
 use clap::Args as ClapArgs;
-use segment_source_core::source::SourceId;
 use segment_source_proto::admin::v1::TailEventsRequest;
 
 use crate::{
     args::Output,
     cli::{
-        client::{self, Server, explain},
+        client::{AtSource, explain},
         print,
         view::EventView,
     },
@@ -17,15 +16,12 @@ use crate::{
 #[derive(Debug, ClapArgs)]
 pub struct Tail {
     #[command(flatten)]
-    server: Server,
-    /// The source; may be left out when the server has one only.
-    #[arg(long, value_name = "NAMESPACE/NAME")]
-    source: Option<SourceId>,
+    at: AtSource,
 }
 
 pub(super) async fn run(args: Tail, output: Output) -> anyhow::Result<()> {
-    let source = client::named_or_only(args.source, &args.server).await?;
-    let mut admin = args.server.admin().await?;
+    let source = args.at.source().await?;
+    let mut admin = args.at.server.admin().await?;
     let request = TailEventsRequest {
         namespace: source.namespace().to_owned(),
         name: source.name().to_owned(),

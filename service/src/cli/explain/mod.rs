@@ -22,7 +22,7 @@ use serde::Serialize;
 use tonic::Code;
 
 use super::{
-    client::{self, Connection, Server},
+    client::{self, AtSource, Connection, Server},
     print,
     typed::Line,
     view::{EventDetail, Json, Rehearsal},
@@ -33,10 +33,7 @@ use crate::args::Output;
 #[derive(Debug, ClapArgs)]
 pub struct Args {
     #[command(flatten)]
-    server: Server,
-    /// The source; may be left out when the server has one only.
-    #[arg(long, value_name = "NAMESPACE/NAME")]
-    source: Option<SourceId>,
+    at: AtSource,
     /// The event's messageId (its idempotency key), or its id in the log.
     #[arg(value_name = "MESSAGE_ID")]
     event: String,
@@ -78,12 +75,12 @@ struct DestinationFacts {
 /// # Errors
 /// When the server cannot be reached, or the log has no such event; says what that can mean.
 pub async fn run(args: Args, output: Output) -> anyhow::Result<ExitCode> {
-    let source = client::named_or_only(args.source, &args.server).await?;
-    let mut asking = Asking { admin: args.server.admin().await?, source };
-    let facts = asking.all(&args.event, &args.server).await?;
+    let source = args.at.source().await?;
+    let mut asking = Asking { admin: args.at.server.admin().await?, source };
+    let facts = asking.all(&args.event, &args.at.server).await?;
     match output {
         Output::Json => print::json(&facts)?,
-        Output::Text => print::line(&story::tell(&facts, &args.server))?,
+        Output::Text => print::line(&story::tell(&facts, &args.at.server))?,
     }
     Ok(ExitCode::SUCCESS)
 }

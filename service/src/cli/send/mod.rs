@@ -20,7 +20,7 @@ use serde_json::json;
 
 use self::{
     event::EventFlags,
-    post::{Signing, post, sign},
+    post::{Signing, post, poster, sign},
 };
 use super::{local, print, rehearse::parse_pair, view::Json};
 use crate::args::Output;
@@ -111,7 +111,7 @@ pub async fn run(args: Args, output: Output) -> anyhow::Result<ExitCode> {
     let how = if args.whole_body { Signing::WholeBody } else { Signing::AsSegment };
     let (body, signature) = sign(body, how, &secret);
     let url = webhook_url(&args.url, args.source.as_ref())?;
-    let answer = post(&url, body, Some(signature), &headers).await?;
+    let answer = post(&poster()?, &url, body, Some(signature), &headers).await?;
     match output {
         Output::Json => print::json(&json!({
             "url": url,

@@ -40,17 +40,21 @@ pub(crate) fn sign(body: Bytes, how: Signing, secret: &Secret) -> (Bytes, String
     (body, signature)
 }
 
-/// Posts a body as Segment would. Redirects are not followed: Segment's sender would turn the
-/// request into an empty GET.
+/// A client that posts. Redirects are not followed: Segment's sender would turn the request into an
+/// empty GET. Making it reads the certificates of the system.
+pub(crate) fn poster() -> anyhow::Result<Client> {
+    let tls = client_tls(None)?;
+    Ok(Client::builder().tls_backend_preconfigured(tls).redirect(Policy::none()).build()?)
+}
+
+/// Posts a body as Segment would.
 pub(crate) async fn post(
+    client: &Client,
     url: &str,
     body: Bytes,
     signature: Option<String>,
     headers: &[(String, String)],
 ) -> anyhow::Result<Answer> {
-    let tls = client_tls(None)?;
-    let client =
-        Client::builder().tls_backend_preconfigured(tls).redirect(Policy::none()).build()?;
     let mut request = client.post(url).header(header::CONTENT_TYPE, "application/json").body(body);
     if let Some(signature) = signature {
         request = request.header("X-Signature", signature);
