@@ -32,7 +32,7 @@ use segment_source_runtime::{
 };
 use segment_source_store::{
     Clock, SystemClock,
-    embedded::{Options, Store},
+    Store, embedded::{self, Options},
 };
 use tokio::{net::TcpListener, sync::watch, task::spawn_blocking};
 use tonic::transport::Channel;
@@ -356,10 +356,10 @@ async fn open_store(args: &Serve, clock: &SystemClock) -> anyhow::Result<Store> 
     let folder = args.store.clone();
     let options = Options::default();
     let (time, passed) = (clock.clock(), clock.stopwatch());
-    let store = spawn_blocking(move || Store::open_with(&folder, options, time, passed))
+    let store = spawn_blocking(move || embedded::Store::open_with(&folder, options, time, passed))
         .await?
         .context("cannot open the store (--store)")?;
     // What is due is on disk by the time of before.
     clock.goes_on_from(store.newest().context("cannot read the store (--store)")?);
-    Ok(store)
+    Ok(store.into())
 }

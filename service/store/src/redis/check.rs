@@ -1,0 +1,2 @@
+//! stand-in
+pub type Full = Option<(u64, u64)>;

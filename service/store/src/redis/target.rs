@@ -1,0 +1,4 @@
+//! stand-in
+pub struct Target {
+    pub url: String,
+}
