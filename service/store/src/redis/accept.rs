@@ -66,7 +66,7 @@ impl Store {
     ) -> Result<Vec<(usize, Accepted)>, StoreError> {
         let mut sources: Vec<SourceId> = Vec::new();
         let mut asked = Vec::with_capacity(batch.len());
-        let (mut args, mut of_events) = (self.args(), super::Args::default());
+        let (mut args, mut of_events) = (self.args().arg(&self.0.holder), super::Args::default());
         for (at, new) in batch {
             let known = sources.iter().position(|source| *source == new.source);
             let source = known.unwrap_or(sources.len());
@@ -91,6 +91,10 @@ impl Store {
         args.push(asked.len());
         args.append(of_events);
         let answers: Vec<Vec<u8>> = self.call(&self.scripts().accept, partition, &args).await?;
+        // Others hear of it by what the script publishes.
+        if self.0.owns_partition(partition) {
+            sources.iter().for_each(|source| self.0.mark_unplanned(source));
+        }
         let accepted = asked.into_iter().zip(answers).map(|((at, source), answer)| {
             let id = |bytes: &[u8]| -> Result<EventId, StoreError> { reply::id(bytes, source) };
             let accepted = match answer.split_at_checked(8) {

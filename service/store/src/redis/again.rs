@@ -7,7 +7,7 @@ use segment_source_core::{
 };
 
 use super::{
-    Args, Store, partition, reply,
+    Store, partition, reply,
     work::{plan_records, push_actions},
 };
 use crate::{
@@ -64,11 +64,13 @@ impl Store {
         let (mut found, mut bytes, mut after) = (Vec::new(), 0, after);
         while found.len() < limit && bytes < super::page::LOOK_BYTES {
             let ids = self.dead_ids(hash, after, PAGE.min(limit - found.len())).await?;
-            let Some(last) = ids.last() else { break };
-            after = Some(*last);
             let mut events: Vec<_> = ids.iter().map(|id| id.event).collect();
             events.dedup();
             let stories = self.stories(hash, &events).await?;
+            let Some(told) = stories.len().checked_sub(1).and_then(|last| events.get(last)) else {
+                break;
+            };
+            after = ids.iter().rfind(|id| id.event <= *told).copied();
             let actions = stories.into_iter().flatten().flat_map(|story| story.actions);
             for status in actions.filter(|status| ids.binary_search(&status.id).is_ok()) {
                 bytes += status.action.payload.as_ref().map_or(0, bytes::Bytes::len);

@@ -51,6 +51,7 @@ use std::sync::{Arc, atomic::Ordering};
 
 use redis::{FromRedisValue, RedisResult};
 use segment_source_core::source::SourceHash;
+use tokio_util::sync::DropGuard;
 
 pub use self::open::{OpenError, Options};
 use self::{
@@ -59,9 +60,10 @@ use self::{
 };
 use crate::contract::{Millis, StoreError};
 
-/// A store on Redis: cheap to clone. What was answered is as durable as Redis is set up to make it.
+/// A store on Redis: cheap to clone. What was answered is as durable as Redis is set up to make it. With
+/// the last clone its background tasks end, which have clones without the guard.
 #[derive(Clone)]
-pub struct Store(Arc<Shared>);
+pub struct Store(Arc<Shared>, Option<Arc<DropGuard>>);
 
 /// So many; part of the layout.
 const PARTITIONS: u64 = 16;

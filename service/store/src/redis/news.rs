@@ -37,10 +37,12 @@ impl Store {
                     self.0.queues.ring([&queue]);
                 }
             }
-            [b'a', source @ ..] => {
-                let Ok(source) = source.try_into().map(SourceHash) else { return };
+            [b'a', news @ ..] => {
+                let Some((source, holder)) = news.split_first_chunk() else { return };
+                let source = SourceHash(*source);
                 self.0.arrivals.ring([&source]);
-                if self.0.owns(source)
+                if holder != self.0.holder
+                    && self.0.owns(source)
                     && let Ok(Some((source, _))) = self.newest(source).await
                 {
                     self.0.mark_unplanned(&source);

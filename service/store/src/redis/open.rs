@@ -78,16 +78,18 @@ impl Store {
         getrandom::fill(&mut holder[8..])
             .map_err(|error| OpenError::Unavailable(error.to_string()))?;
         let shared = Shared::new(name, connection, fingerprints, clock, holder);
-        let store = Self(Arc::new(shared));
+        let shared = Arc::new(shared);
+        let guard = shared.stop.clone().drop_guard();
+        let store = Self(shared, Some(Arc::new(guard)));
         for script in store.0.scripts.all() {
             script.load(&store.0.connection).await.map_err(failed)?;
         }
         let channels = (0..PARTITIONS).map(|partition| store.0.prefix(partition)).collect();
         let news = connect::listen(target, channels).await.map_err(failed)?;
-        store.void_predecessor().await?;
-        store.share().await?;
-        store.0.tasks.spawn(store.clone().follow_news(news));
-        store.0.tasks.spawn(store.clone().keep_partitions());
+        store.take_over().await?;
+        let background = || Self(store.0.clone(), None);
+        store.0.tasks.spawn(background().follow_news(news));
+        store.0.tasks.spawn(background().keep_partitions());
         Ok(store)
     }
 }

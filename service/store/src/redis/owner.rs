@@ -58,7 +58,7 @@ impl Store {
 
     /// Takes the partitions that are this process's when all divide them evenly, and leaves the others.
     pub(super) async fn share(&self) -> Result<(), StoreError> {
-        let members = self.members(TERM).await?;
+        let members = self.members(TERM, &[]).await?;
         let count = u64::try_from(members.len()).unwrap_or(u64::MAX).max(1);
         let mine = members.iter().position(|member| member[..] == self.0.holder);
         let mine = mine.and_then(|at| u64::try_from(at).ok()).unwrap_or(0);
@@ -73,16 +73,17 @@ impl Store {
         Ok(())
     }
 
-    /// The processes there are. Without a term this one is none of them any more.
-    async fn members(&self, term: Duration) -> Result<Vec<Vec<u8>>, StoreError> {
+    /// The processes there are. Without a term this one is none of them any more, and those are none whose
+    /// names begin as `gone` says.
+    async fn members(&self, term: Duration, gone: &[u8]) -> Result<Vec<Vec<u8>>, StoreError> {
         let key = format!("{}members", self.0.name);
-        let args = Args::default().arg(&self.0.holder).arg(millis(term));
+        let args = Args::default().arg(&self.0.holder).arg(millis(term)).arg(gone);
         let script = &self.scripts().members;
         self.answer(script.call(&self.0.connection, key.as_bytes(), &args).await)
     }
 
     async fn own(&self, partition: u64) -> Result<(), StoreError> {
-        let args = self.args().arg(&self.0.holder).arg(millis(TERM)).arg(REPLICA);
+        let args = self.args().arg(&self.0.holder).arg(millis(TERM));
         let owned: u8 = self.call(&self.scripts().own, partition, &args).await?;
         if self.0.set_owned(partition, (owned > 0).then_some(SURE)) {
             self.look_for_unplanned(partition).await;
@@ -96,7 +97,8 @@ impl Store {
         let args = self.args().arg(&self.0.holder);
         let key = self.0.prefix(partition);
         let script = &self.scripts().disown;
-        self.answer(script.call(&self.0.connection, &key, &args).await)
+        let _: u8 = self.answer(script.call(&self.0.connection, &key, &args).await)?;
+        Ok(())
     }
 
     /// Ends leases whose time is up, and sweeps claims that are over; where that goes on.
@@ -106,10 +108,17 @@ impl Store {
         self.call(&self.scripts().sweep, partition, &args).await
     }
 
-    /// Gives back what a process of this replica had that is gone; attempts cut short by a crash are not
-    /// counted.
-    pub(super) async fn void_predecessor(&self) -> Result<(), StoreError> {
-        self.void(&self.0.holder[..REPLICA], "", "").await
+    /// Takes over from a process of this replica that is gone. What it had is given back; attempts cut
+    /// short by a crash are not counted.
+    pub(super) async fn take_over(&self) -> Result<(), StoreError> {
+        let replica = &self.0.holder[..REPLICA];
+        self.void(replica, "", "").await?;
+        self.members(TERM, replica).await?;
+        for partition in 0..PARTITIONS {
+            let args = self.args().arg(replica);
+            let _: u8 = self.call(&self.scripts().disown, partition, &args).await?;
+        }
+        self.share().await
     }
 
     async fn void(&self, holder: &[u8], code: &str, words: &str) -> Result<(), StoreError> {
@@ -132,7 +141,7 @@ impl Store {
                     self.disown(partition).await?;
                 }
             }
-            self.members(Duration::ZERO).await.map(drop)
+            self.members(Duration::ZERO, &[]).await.map(drop)
         };
         if let Err(error) = left.await {
             tracing::warn!(%error, "what this process had in Redis could not be given back; it ends by itself");

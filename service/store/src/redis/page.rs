@@ -133,7 +133,7 @@ impl Store {
         Ok(self.page(id.source, &range, 1).await?.pop().map(|(_, record)| record))
     }
 
-    /// With everything that happened to them.
+    /// With everything that happened to them; the first ones, when that is a lot.
     pub(super) async fn tell(
         &self,
         source: &SourceId,
@@ -153,7 +153,7 @@ impl Store {
         told.collect()
     }
 
-    /// What became of events of one source.
+    /// What became of events of one source: of the first ones, when that is [`LOOK_BYTES`].
     pub(super) async fn stories(
         &self,
         source: SourceHash,
@@ -162,7 +162,7 @@ impl Store {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let mut args = self.args().arg(ids.len());
+        let mut args = self.args().arg(ids.len()).arg(LOOK_BYTES);
         for id in ids {
             args.bytes(source.0);
             args.bytes(&id.to_bytes()[..8]);

@@ -12,7 +12,7 @@ use tokio::sync::futures::OwnedNotified;
 
 use super::{
     Args, Store,
-    page::{Bound, Entry, Range},
+    page::{Bound, Entry, LOOK_BYTES, Range},
     partition, reply,
     shared::{Origin, lock},
 };
@@ -62,27 +62,31 @@ impl Store {
     ) -> Result<Vec<Unplanned>, StoreError> {
         let hash = source.hash();
         let (cursors, deads) = (self.key(hash, "cur"), self.key_of(hash, "dead:"));
-        while self.owns(source) {
-            let mut both = redis::pipe();
-            both.cmd("HGET").arg(&cursors).arg(&hash.0).cmd("EXISTS").arg(&deads);
-            self.0.open()?;
-            let found = both.query_async(&mut self.0.connection.clone()).await;
-            let (cursor, any_failed): (Option<Vec<u8>>, bool) = self.answer(found)?;
-            let cursor = cursor.map(|cursor| reply::id(&cursor, hash)).transpose()?;
-            let from = cursor.map_or(Bound::Open, Bound::Beyond);
+        let mut both = redis::pipe();
+        both.cmd("HGET").arg(&cursors).arg(&hash.0).cmd("EXISTS").arg(&deads);
+        self.0.open()?;
+        let found = both.query_async(&mut self.0.connection.clone()).await;
+        let (cursor, any_failed): (Option<Vec<u8>>, bool) = self.answer(found)?;
+        let cursor = cursor.map(|cursor| reply::id(&cursor, hash)).transpose()?;
+        let mut from = cursor.map_or(Bound::Open, Bound::Beyond);
+        let mut found = Vec::new();
+        let mut bytes = 0;
+        while self.owns(source) && found.len() < limit && bytes < LOOK_BYTES {
             let range = Range { from, until: Bound::Open, newest_first: false };
-            let (entries, ended) = self.entries(hash, range, limit).await?;
-            let last = entries.last().map(|(id, _)| *id);
-            let found = self.wanted(entries, any_failed).await?;
-            match last {
-                Some(last) if found.is_empty() => self.pass_over(source, last).await?,
-                _ => return Ok(found),
+            let (entries, ended) = self.entries(hash, range, limit - found.len()).await?;
+            let Some((last, _)) = entries.last() else { break };
+            let last = *last;
+            bytes += entries.iter().map(|(_, record)| record.body.len()).sum::<usize>();
+            found.extend(self.wanted(entries, any_failed).await?);
+            if found.is_empty() {
+                self.pass_over(source, last).await?;
             }
             if ended {
-                return Ok(found);
+                break;
             }
+            from = Bound::Beyond(last);
         }
-        Ok(Vec::new())
+        Ok(found)
     }
 
     /// Those that need a plan, or have an original of which something failed.

@@ -1,8 +1,6 @@
 //! Removing: what is old, and what is to be forgotten.
 
 use segment_source_core::{event::EventId, source::SourceId};
-use std::{sync::atomic::Ordering, time::Duration};
-use tokio::time::sleep;
 
 use super::{Store, each};
 use crate::contract::{Removed, Retain, StoreError};

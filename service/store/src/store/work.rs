@@ -6,7 +6,7 @@ use tokio::sync::futures::OwnedNotified;
 
 use super::{Store, each};
 use crate::contract::{
-    LeaseToken, Leased, PlannedEvent, Queue, Settled, Settlement, StoreError, Taken, Unplanned,
+    LeaseToken, PlannedEvent, Queue, Settled, Settlement, StoreError, Taken, Unplanned,
 };
 
 impl Store {

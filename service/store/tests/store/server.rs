@@ -38,12 +38,18 @@ fn start(kind: &str) -> (Server, Mutex<Vec<Child>>) {
     let dir = std::env::temp_dir().join(format!("store-{}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();
     let socket = dir.join("socket");
-    let child = Command::new(program)
+    // It ends when its standard input does: with this process, however that ends.
+    let child = Command::new("sh")
+        .args(["-c", r#""$@" & read -r end; kill $!; wait; rm -r "$0""#])
+        .arg(&dir)
+        .arg(program)
         .args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket"])
         .arg(&socket)
         .arg("--dir")
         .arg(&dir)
+        .stdin(Stdio::piped())
         .stdout(Stdio::null())
+        .stderr(Stdio::null())
         .spawn()
         .expect("REDIS_SERVER names the program of a Redis server");
     let begun = Instant::now();

@@ -1,4 +1,4 @@
--- ARGV: time, number of sources, of each [hash, name]; number of events, of each [number of its source,
+-- ARGV: time, holder, number of sources, of each [hash, name]; number of events, of each [number of its source,
 -- fingerprint 16, window's number, receipt 16, record, what a duplicate keeps of it]. Of each event: its
 -- id, or the id of the duplicate's entry and of the original.
 --
@@ -56,8 +56,8 @@ local function claim(number, field, window)
     end
 end
 
-local at, sources, newest, bytes = 3, {}, {}, {}
-for n = 1, tonumber(ARGV[2]) do
+local at, sources, newest, bytes = 4, {}, {}, {}
+for n = 1, tonumber(ARGV[3]) do
     sources[n] = { ARGV[at], ARGV[at + 1] }
     bytes[n] = 0
     at = at + 2
@@ -98,6 +98,6 @@ for n, id in pairs(newest) do
     local src = sources[n][1]
     call('HSET', SRC, src, id .. sources[n][2])
     grew(src, bytes[n])
-    call('SPUBLISH', P, 'a' .. src)
+    call('SPUBLISH', P, 'a' .. src .. ARGV[2])
 end
 return answers

@@ -140,6 +140,7 @@ end
 local function append(queue, lane, item)
     if call('HEXISTS', heads_of(queue), lane) == 1 then
         call('RPUSH', rest_of(queue, lane), item)
+        ring(queue)
     else
         put_new(queue, lane, item)
     end

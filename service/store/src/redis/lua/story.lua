@@ -1,6 +1,8 @@
--- ARGV: time, number of events, of each [source, id]. What became of each: false when it is not planned,
--- else the plan, the runs [number, plan] and the actions [action, record, state, attempt that is under
+-- ARGV: time, number of events, as much as that in bytes, of each event [source, id]. What became of each,
+-- until that is so much: false when it is not planned, else the plan, the runs [number, plan] and the actions [action, record, state, attempt that is under
 -- way or 0].
+
+local bytes = 0
 
 local function actions_of(src, id, run, count, lane, actions)
     for index = 0, count - 1 do
@@ -14,6 +16,7 @@ local function actions_of(src, id, run, count, lane, actions)
                 attempt = head[4] + 1
             end
         end
+        bytes = bytes + #stored
         actions[#actions + 1] = { action, string.sub(stored, 9), state, attempt }
     end
 end
@@ -33,5 +36,8 @@ local function story(src, id)
 end
 
 local stories = {}
-for n = 1, tonumber(ARGV[2]) do stories[n] = story(ARGV[1 + 2 * n], ARGV[2 + 2 * n]) end
+for n = 1, tonumber(ARGV[2]) do
+    stories[n] = story(ARGV[2 + 2 * n], ARGV[3 + 2 * n])
+    if bytes >= tonumber(ARGV[3]) then break end
+end
 return stories

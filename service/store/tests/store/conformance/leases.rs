@@ -4,10 +4,7 @@ use std::time::Duration;
 
 use segment_source_store::{ActionState, LeaseToken, Settled, Settlement};
 
-use crate::harness::{
-    DAY, Fixture, LEASE, SECOND, START, ack, action, event, millis, new, plan, queue, reject,
-    retry, source,
-};
+use crate::harness::{Fixture, LEASE, SECOND, ack, millis, reject, retry};
 
 const PENDING: ActionState = ActionState::Pending { not_before: None };
 
