@@ -5,6 +5,7 @@ mod clock;
 mod contract;
 pub mod directory;
 pub mod embedded;
+pub mod redis;
 
 pub use clock::{SystemClock, system_clock};
 pub use contract::*;
