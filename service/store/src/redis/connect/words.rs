@@ -5,7 +5,7 @@ use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 /// Why a Redis could not be asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{at}: {}", .kind.words(detail))]
+#[error("{at}: {}", self.words())]
 pub struct Trouble {
     at: String,
     kind: Kind,
@@ -64,8 +64,8 @@ impl Kind {
         }
     }
 
-    fn words(self, detail: &str) -> String {
-        let words = match self {
+    fn words(self) -> &'static str {
+        match self {
             Self::Unreachable => "cannot be reached; is it running, and is the address right?",
             Self::Slow => {
                 "does not answer in time; is it overloaded, paused, or behind a firewall?"
@@ -90,10 +90,6 @@ impl Kind {
             Self::NoCluster => "it is no cluster; use redis:// or rediss://",
             Self::Old => "it is too old; Redis 7.0 or Valkey 7.2 is needed",
             Self::Other => "it answers with an error",
-        };
-        match detail {
-            "" => words.to_owned(),
-            detail => format!("{words} ({detail})"),
         }
     }
 }
@@ -110,6 +106,15 @@ impl Trouble {
     #[must_use]
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// What went wrong, without where.
+    #[must_use]
+    pub fn words(&self) -> String {
+        match self.detail.as_str() {
+            "" => self.kind.words().to_owned(),
+            detail => format!("{} ({detail})", self.kind.words()),
+        }
     }
 }
 
