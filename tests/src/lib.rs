@@ -20,6 +20,7 @@ pub mod powercut;
 pub mod prober;
 pub mod process;
 pub mod read;
+pub mod redis;
 pub mod relay;
 pub mod release;
 pub mod remote;

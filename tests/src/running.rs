@@ -59,6 +59,12 @@ impl Running {
         self.child.id()
     }
 
+    /// Whether it was neither killed here nor seen to end.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.ended.is_none()
+    }
+
     /// Everything it has logged.
     #[must_use]
     pub fn log(&self) -> String {

@@ -62,8 +62,12 @@ impl Authority {
     /// When a role makes no DNS name.
     #[must_use]
     pub fn issue(&self, roles: &[&str]) -> Certificate {
-        let names: Vec<String> =
-            roles.iter().map(|role| format!("{role}.segment-source.internal")).collect();
+        self.issue_names(
+            roles.iter().map(|role| format!("{role}.segment-source.internal")).collect(),
+        )
+    }
+
+    fn issue_names(&self, names: Vec<String>) -> Certificate {
         let mut params = CertificateParams::new(names).expect("DNS names");
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
@@ -79,6 +83,11 @@ impl Authority {
     /// Writes an identity with these roles into a folder, which is made.
     pub fn write(&self, folder: &Path, roles: &[&str]) {
         self.issue(roles).write(folder);
+    }
+
+    /// Writes an identity with these DNS names into a folder, which is made.
+    pub fn write_names(&self, folder: &Path, names: &[&str]) {
+        self.issue_names(names.iter().map(|&name| name.to_owned()).collect()).write(folder);
     }
 
     /// A connection to an ingest at `address`, with a client certificate or without.

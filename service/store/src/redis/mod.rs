@@ -63,7 +63,10 @@ use crate::contract::{Millis, StoreError};
 /// A store on Redis: cheap to clone. What was answered is as durable as Redis is set up to make it. With
 /// the last clone its background tasks end, which have clones without the guard.
 #[derive(Clone)]
-pub struct Store(Arc<Shared>, Option<Arc<DropGuard>>);
+pub struct Store(
+    Arc<Shared>,
+    #[expect(dead_code, reason = "what counts is when it is dropped")] Option<Arc<DropGuard>>,
+);
 
 /// So many; part of the layout.
 const PARTITIONS: u64 = 16;

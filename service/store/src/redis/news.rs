@@ -1,23 +1,32 @@
 //! What scripts publish, to those who wait for it in this process.
 
+use std::pin::pin;
+
 use futures_util::StreamExt as _;
 use segment_source_core::source::SourceHash;
 
-use super::{PARTITIONS, Store, connect::Heard, reply};
+use super::{
+    PARTITIONS, Store,
+    connect::{Heard, listen},
+    reply,
+    target::Target,
+};
 use crate::contract::StoreError;
 
 impl Store {
     /// Listens until the store is closed.
-    pub(super) async fn follow_news(self, mut heard: super::connect::News) {
+    pub(super) async fn follow_news(self, target: Target) {
+        let channel = |partition| String::from_utf8_lossy(&self.0.prefix(partition)).into_owned();
+        let mut heard = pin!(listen(&target, (0..PARTITIONS).map(channel)));
         loop {
             let heard = tokio::select! {
                 heard = heard.next() => heard,
                 () = self.0.stop.cancelled() => None,
             };
             match heard {
-                Some(Heard::Message { message, .. }) => self.heard(&message).await,
+                Some(Heard::Message { payload, .. }) => self.heard(&payload).await,
                 // Something may have been missed.
-                Some(Heard::Resubscribed) => {
+                Some(Heard::Resubscribed(_)) => {
                     self.0.ring_all();
                     for partition in 0..PARTITIONS {
                         if self.0.owns_partition(partition) {

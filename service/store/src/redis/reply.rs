@@ -6,18 +6,19 @@ use segment_source_core::{
     source::{SourceHash, SourceId},
 };
 
-use super::{check::Full, connect};
+use super::connect::Trouble;
 use crate::{contract::StoreError, fault::Fault};
 
 /// What became of a call that failed.
-pub(super) fn failed(error: &RedisError, full: Full) -> StoreError {
+pub(super) fn failed(error: &RedisError, full: Option<(u64, u64)>) -> StoreError {
     // Said by Redis itself when a script may not take more memory.
     if error.code() == Some("OOM") {
         let (free, reserve) = full.unwrap_or_default();
         return StoreError::Full { free, reserve };
     }
-    tracing::warn!(error = %connect::words(error), "Redis did not do what it was asked");
-    StoreError::Unavailable(connect::words(error))
+    let trouble = Trouble::new(error, "Redis");
+    tracing::warn!(%trouble, %error, "Redis did not do what it was asked");
+    StoreError::Unavailable(trouble.to_string())
 }
 
 pub(super) fn damaged(what: &'static str) -> Fault {

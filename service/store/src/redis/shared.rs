@@ -13,10 +13,10 @@ use segment_source_core::{
     event::EventId,
     source::{SourceHash, SourceId},
 };
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{PARTITIONS, check::Full, connect::Connection, partition, script::Scripts};
+use super::{PARTITIONS, check::Health, connect::Connection, partition, script::Scripts};
 use crate::{
     bells::Bells,
     contract::{Clock, LeaseToken, Millis, StoreError},
@@ -55,7 +55,8 @@ pub(super) struct Shared {
     pub(super) expiring: Mutex<HashMap<[u8; 16], Vec<u8>>>,
     /// Redis's clock less the system's.
     ahead: AtomicI64,
-    full: Mutex<Full>,
+    /// Whether there is room, where somebody looks.
+    health: Option<watch::Receiver<Health>>,
     pub(super) closed: AtomicBool,
     pub(super) stop: CancellationToken,
     pub(super) tasks: TaskTracker,
@@ -76,6 +77,7 @@ impl Shared {
         fingerprints: Fingerprints,
         clock: Option<Clock>,
         holder: [u8; 16],
+        health: Option<watch::Receiver<Health>>,
     ) -> Self {
         Self {
             name,
@@ -97,7 +99,7 @@ impl Shared {
             retaining: Mutex::default(),
             expiring: Mutex::default(),
             ahead: AtomicI64::new(0),
-            full: Mutex::default(),
+            health,
             closed: AtomicBool::new(false),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -126,12 +128,9 @@ impl Shared {
         self.ahead.store(ahead, Ordering::Relaxed);
     }
 
-    pub(super) fn full(&self) -> Full {
-        *lock(&self.full)
-    }
-
-    pub(super) fn set_full(&self, full: Full) {
-        *lock(&self.full) = full;
+    /// When nothing more may be accepted: bytes that are free, and bytes that are kept.
+    pub(super) fn full(&self) -> Option<(u64, u64)> {
+        self.health.as_ref()?.borrow().full()
     }
 
     pub(super) fn owns(&self, source: SourceHash) -> bool {

@@ -44,13 +44,13 @@ pub(crate) struct Fixture {
 pub(crate) enum At {
     Folder(TempDir),
     /// Under a name of its own.
-    Redis(Server, String),
+    Redis(Arc<Server>, String),
 }
 
 impl Fixture {
     /// On the engine that the suite runs against: `STORE`, see [`Server`]; nothing: the embedded one.
     pub(crate) async fn new() -> Self {
-        match Server::wanted() {
+        match Server::wanted().await {
             None => Self::embedded().await,
             Some(server) => {
                 let mut name = String::from("test-");
@@ -71,7 +71,8 @@ impl Fixture {
             }
             At::Redis(server, name) => {
                 let (name, replica) = (name.clone(), "here".to_owned());
-                let options = redis::Options { name, replica, clock: Some(clock(&now)) };
+                let options =
+                    redis::Options { name, replica, health: None, clock: Some(clock(&now)) };
                 redis::Store::open(&server.target(), options).await.unwrap().into()
             }
         };

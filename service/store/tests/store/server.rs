@@ -1,62 +1,43 @@
-//! Servers of Redis that the suite runs against: one for all tests of a run, on sockets and folders of
-//! its own, gone with the run.
+//! Servers that the suite runs against: one for all tests that run at the moment.
 
-use std::{
-    path::PathBuf,
-    process::{Child, Command, Stdio},
-    sync::{Mutex, OnceLock},
-    time::{Duration, Instant},
-};
+use std::sync::{Arc, Weak};
 
 use segment_source_store::redis::target::Target;
+use segment_source_tests::redis::{Cluster, Redis, Setup};
+use tokio::sync::Mutex;
 
-/// A server, or several that make a cluster.
-#[derive(Clone)]
-pub(crate) struct Server {
-    url: String,
+/// One server, or a cluster. Dropping it ends it.
+pub(crate) enum Server {
+    Single(Redis),
+    Cluster(Cluster),
 }
 
-/// What was started, to be ended with the run.
-static STARTED: OnceLock<(Server, Mutex<Vec<Child>>)> = OnceLock::new();
+static LIVING: Mutex<Weak<Server>> = Mutex::const_new(Weak::new());
 
 impl Server {
-    /// `STORE`: `embedded` (or nothing), `redis` or `valkey`, whose program is `REDIS_SERVER` then.
-    pub(crate) fn wanted() -> Option<Self> {
+    /// What `STORE` says: `redis`, `cluster` (the server's program is `REDIS_SERVER_BIN`'s, which may be
+    /// Valkey's), or `embedded` and nothing: `None`.
+    pub(crate) async fn wanted() -> Option<Arc<Self>> {
         let kind = std::env::var("STORE").ok().filter(|kind| kind != "embedded")?;
-        let (server, _) = STARTED.get_or_init(|| start(&kind));
-        Some(server.clone())
+        let mut living = LIVING.lock().await;
+        if let Some(server) = living.upgrade() {
+            return Some(server);
+        }
+        let setup = Setup { fsync: None, ..Setup::default() };
+        let server = Arc::new(match kind.as_str() {
+            "redis" => Self::Single(Redis::start(setup).await),
+            "cluster" => Self::Cluster(Cluster::start(setup).await),
+            other => panic!("STORE is {other}"),
+        });
+        *living = Arc::downgrade(&server);
+        Some(server)
     }
 
     pub(crate) fn target(&self) -> Target {
-        Target { url: self.url.clone() }
+        let url = match self {
+            Self::Single(redis) => redis.url(),
+            Self::Cluster(cluster) => cluster.url(),
+        };
+        url.parse().unwrap()
     }
-}
-
-fn start(kind: &str) -> (Server, Mutex<Vec<Child>>) {
-    let program = std::env::var_os("REDIS_SERVER").map_or("redis-server".into(), PathBuf::from);
-    assert!(matches!(kind, "redis" | "valkey"), "STORE is {kind}");
-    let dir = std::env::temp_dir().join(format!("store-{}", std::process::id()));
-    std::fs::create_dir_all(&dir).unwrap();
-    let socket = dir.join("socket");
-    // It ends when its standard input does: with this process, however that ends.
-    let child = Command::new("sh")
-        .args(["-c", r#""$@" & read -r end; kill $!; wait; rm -r "$0""#])
-        .arg(&dir)
-        .arg(program)
-        .args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket"])
-        .arg(&socket)
-        .arg("--dir")
-        .arg(&dir)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("REDIS_SERVER names the program of a Redis server");
-    let begun = Instant::now();
-    while std::os::unix::net::UnixStream::connect(&socket).is_err() {
-        assert!(begun.elapsed() < Duration::from_secs(10), "Redis does not start");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    let url = format!("redis+unix://{}", socket.display());
-    (Server { url }, Mutex::new(vec![child]))
 }

@@ -1,2 +1,0 @@
-//! stand-in
-pub type Full = Option<(u64, u64)>;

@@ -1,0 +1,303 @@
+//! What the facts mean. Pure: the same facts, the same findings, worst first.
+
+#[cfg(test)]
+mod tests;
+
+use super::{
+    Code, Durability, Finding, Severity,
+    facts::{Cluster, Facts, Kept, Seen},
+};
+
+/// With more of its memory in use a server is given nothing new: 85 %.
+pub(super) const FULL: (u64, u64) = (85, 100);
+
+/// Clocks may differ by this much, in milliseconds.
+const CLOCK: u64 = 1000;
+/// From here on windows and retention are visibly wrong.
+const CLOCK_BAD: u64 = 60_000;
+
+/// All slots of a cluster.
+const SLOTS: u64 = 16_384;
+
+/// A bucket of keys has about 64 fields of 12 bytes, up to twice as many before it is divided.
+const LISTPACK: (u64, u64) = (128, 64);
+
+/// Everything that should be otherwise, errors first.
+#[must_use]
+pub fn judge(facts: &Facts) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if let Some(cluster) = &facts.cluster {
+        whole(cluster, &mut findings);
+    }
+    apart(facts, &mut findings);
+    for server in &facts.servers {
+        let mut own = Vec::new();
+        match &server.seen {
+            Ok(seen) => one(seen, facts.cluster.is_some(), &mut own),
+            Err(trouble) => own.push(error(Code::Unreachable, trouble.words(), "")),
+        }
+        let at = Some(server.at.clone());
+        findings.extend(own.into_iter().map(|finding| Finding { at: at.clone(), ..finding }));
+    }
+    findings.sort_by_key(|finding| finding.severity);
+    findings
+}
+
+/// What a write that was answered has behind it.
+#[must_use]
+pub(super) fn durability(facts: &Facts) -> Durability {
+    let of = |kept: &Kept| match (kept.aof, kept.fsync.as_deref(), kept.pauses) {
+        (Some(false), ..) | (_, Some("everysec" | "no"), _) | (.., Some(true)) => {
+            Durability::Relaxed
+        }
+        (Some(true), Some("always"), Some(false)) => Durability::Synced,
+        _ => Durability::Unknown,
+    };
+    let mut all = Durability::Synced;
+    for server in &facts.servers {
+        let own = server.seen.as_ref().map_or(Durability::Unknown, |seen| of(&seen.kept));
+        all = match (all, own) {
+            (Durability::Relaxed, _) | (_, Durability::Relaxed) => Durability::Relaxed,
+            (Durability::Unknown, _) | (_, Durability::Unknown) => Durability::Unknown,
+            _ => Durability::Synced,
+        };
+    }
+    if facts.servers.is_empty() { Durability::Unknown } else { all }
+}
+
+fn finding(
+    severity: Severity,
+    code: Code,
+    wrong: impl Into<String>,
+    change: impl Into<String>,
+) -> Finding {
+    Finding { code, severity, at: None, wrong: wrong.into(), change: change.into() }
+}
+
+fn error(code: Code, wrong: impl Into<String>, change: impl Into<String>) -> Finding {
+    finding(Severity::Error, code, wrong, change)
+}
+
+fn warning(code: Code, wrong: impl Into<String>, change: impl Into<String>) -> Finding {
+    finding(Severity::Warning, code, wrong, change)
+}
+
+fn whole(cluster: &Cluster, findings: &mut Vec<Finding>) {
+    if let Some(assigned) = cluster.assigned
+        && assigned < SLOTS
+    {
+        findings.push(error(
+            Code::ClusterSlots,
+            format!(
+                "{} of {SLOTS} slots have no server, sources in them no store",
+                SLOTS - assigned
+            ),
+            "redis-cli --cluster fix HOST:PORT",
+        ));
+    }
+    if cluster.serves == Some(false) {
+        findings.push(error(
+            Code::ClusterState,
+            "the cluster says that it does not serve (cluster_state:fail)",
+            "start the masters that are missing, or a replica of each; see CLUSTER NODES",
+        ));
+    }
+}
+
+/// Two servers' clocks may differ more from one another than either does from ours.
+fn apart(facts: &Facts, findings: &mut Vec<Finding>) {
+    let clocks = || facts.servers.iter().filter_map(|it| it.seen.as_ref().ok()?.clock);
+    let (Some(first), Some(last)) = (clocks().min(), clocks().max()) else { return };
+    let apart = last.abs_diff(first);
+    // With one server, or one of two at our time, it is said where that server is judged.
+    if first < 0 && last > 0 && apart > CLOCK {
+        findings.push(clock(apart, "the clocks of two servers differ by"));
+    }
+}
+
+fn clock(apart: u64, what: &str) -> Finding {
+    let severity = if apart > CLOCK_BAD { Severity::Error } else { Severity::Warning };
+    finding(
+        severity,
+        Code::Clock,
+        format!(
+            "{what} {}.{} s: windows, leases and times of retries are off by that",
+            apart / 1000,
+            apart % 1000 / 100
+        ),
+        "let NTP or chrony set the clocks of all machines",
+    )
+}
+
+fn one(seen: &Seen, as_cluster: bool, findings: &mut Vec<Finding>) {
+    if let Some(version) = seen.version.filter(|version| !version.is_supported()) {
+        findings.push(error(
+            Code::Version,
+            format!("{version} is too old"),
+            "run Redis 7.0, Valkey 7.2, or newer",
+        ));
+    }
+    if seen.in_cluster == Some(true) && !as_cluster {
+        findings.push(error(
+            Code::ClusterAddress,
+            "it is one of a cluster, and the address is for a server alone",
+            "--store redis-cluster://HOST:PORT,HOST:PORT (rediss-cluster:// with TLS)",
+        ));
+    }
+    if seen.is_replica == Some(true) {
+        findings.push(error(
+            Code::Replica,
+            "it is a replica, which takes no writes",
+            "give the address of its master, or of a name that follows it",
+        ));
+    }
+    memory(seen, findings);
+    kept(&seen.kept, findings);
+    if let (Some(replicas @ 1..), Some(0)) = (seen.replicas, seen.min_replicas) {
+        findings.push(warning(
+            Code::MinReplicas,
+            format!(
+                "{replicas} replica{} may be behind: when one takes over, what it did not get is lost, and a \
+                 master cut off from it takes writes that are lost, too",
+                if replicas == 1 { "" } else { "s" }
+            ),
+            "CONFIG SET min-replicas-to-write 1",
+        ));
+    }
+    if let Some(difference) = seen.clock
+        && difference.unsigned_abs() > CLOCK
+    {
+        let way = if difference > 0 { "ahead of" } else { "behind" };
+        findings.push(clock(difference.unsigned_abs(), &format!("its clock is {way} ours by")));
+    }
+    listpack(seen, findings);
+    unseen(seen, findings);
+}
+
+fn memory(seen: &Seen, findings: &mut Vec<Finding>) {
+    if let Some(policy) = seen.policy.as_deref().filter(|policy| *policy != "noeviction") {
+        findings.push(error(
+            Code::Eviction,
+            format!("maxmemory-policy is {policy}: when memory is short, accepted events vanish"),
+            "CONFIG SET maxmemory-policy noeviction",
+        ));
+    }
+    let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+    match (seen.used, seen.max) {
+        (_, Some(0)) => {
+            let enough = seen.machine.map_or(1 << 30, |machine| machine / 10 * 6);
+            findings.push(warning(
+                Code::Maxmemory,
+                "no maxmemory: instead of refusing events in time it grows until the system kills it",
+                // Writing the append-only file anew may take as much again.
+                format!("CONFIG SET maxmemory {}mb (60 % of what it may use)", mib(enough)),
+            ));
+        }
+        (Some(used), Some(max)) if is_full(used, max) => findings.push(error(
+            Code::Memory,
+            format!(
+                "{} of {} MiB of memory are used: above {} % nothing new is accepted, and it answers 503",
+                mib(used),
+                mib(max),
+                FULL.0
+            ),
+            format!(
+                "CONFIG SET maxmemory {}mb where the machine has it, or keep less (retention)",
+                mib(used / 10 * 16)
+            ),
+        )),
+        _ => {}
+    }
+}
+
+/// Whether so much is used that nothing new is accepted.
+pub(super) fn is_full(used: u64, max: u64) -> bool {
+    max > 0 && u128::from(used) * u128::from(FULL.1) > u128::from(max) * u128::from(FULL.0)
+}
+
+fn kept(kept: &Kept, findings: &mut Vec<Finding>) {
+    if kept.aof == Some(false) {
+        findings.push(warning(
+            Code::AofOff,
+            "Durability=Relaxed: no append-only file, so all since the last snapshot is lost when it ends",
+            "CONFIG SET appendonly yes",
+        ));
+        return;
+    }
+    if kept.works == Some(false) {
+        findings.push(error(
+            Code::AofFailing,
+            "the append-only file cannot be written, so nothing is accepted",
+            "give its disk room, or repair it; see the server's log",
+        ));
+    }
+    let lost = match kept.fsync.as_deref() {
+        Some("everysec") => Some("up to two seconds"),
+        Some("no") => Some("half a minute or more"),
+        _ => None,
+    };
+    if let (Some(lost), Some(fsync)) = (lost, &kept.fsync) {
+        findings.push(warning(
+            Code::Fsync,
+            format!(
+                "Durability=Relaxed: appendfsync is {fsync}, so {lost} of accepted events are lost when the \
+                 machine loses power"
+            ),
+            "CONFIG SET appendfsync always",
+        ));
+    }
+    if kept.pauses == Some(true) {
+        findings.push(warning(
+            Code::FsyncRewrite,
+            "Durability=Relaxed: no-appendfsync-on-rewrite is yes, so nothing is synced while the \
+             append-only file is written anew",
+            "CONFIG SET no-appendfsync-on-rewrite no",
+        ));
+    }
+}
+
+fn listpack(seen: &Seen, findings: &mut Vec<Finding>) {
+    let Some((entries, value)) = seen.listpack else { return };
+    let small = [
+        ("hash-max-listpack-entries", entries, LISTPACK.0),
+        ("hash-max-listpack-value", value, LISTPACK.1),
+    ];
+    let small: Vec<_> = small.iter().filter(|(_, found, least)| found < least).collect();
+    if small.is_empty() {
+        return;
+    }
+    let found: Vec<_> = small.iter().map(|(name, found, _)| format!("{name} is {found}")).collect();
+    let set: Vec<_> = small.iter().map(|(name, _, least)| format!("{name} {least}")).collect();
+    findings.push(warning(
+        Code::Listpack,
+        format!("{}: a key takes three times the memory", found.join(", ")),
+        format!("CONFIG SET {}", set.join(" ")),
+    ));
+}
+
+/// What would have been judged, had it been seen.
+fn unseen(seen: &Seen, findings: &mut Vec<Finding>) {
+    let kept = &seen.kept;
+    let aof = kept.aof != Some(false);
+    let facts = [
+        ("the version", seen.version.is_some()),
+        ("its role", seen.is_replica.is_some()),
+        ("memory in use", seen.used.is_some() && seen.max.is_some()),
+        ("maxmemory-policy", seen.policy.is_some()),
+        ("appendonly", kept.aof.is_some()),
+        ("appendfsync", kept.fsync.is_some() || !aof),
+        ("no-appendfsync-on-rewrite", kept.pauses.is_some() || !aof),
+        ("min-replicas-to-write", seen.min_replicas.is_some() || seen.replicas == Some(0)),
+        ("hash-max-listpack-*", seen.listpack.is_some()),
+        ("its clock", seen.clock.is_some()),
+    ];
+    let missing: Vec<_> = facts.iter().filter(|(_, seen)| !seen).map(|(name, _)| *name).collect();
+    if !missing.is_empty() {
+        findings.push(finding(
+            Severity::Note,
+            Code::Unseen,
+            format!("cannot be seen: {}", missing.join(", ")),
+            "give the user +info +config|get +time, or look at the service's own settings",
+        ));
+    }
+}

@@ -1,0 +1,124 @@
+//! A connection to Redis, single or cluster, that comes back by itself. What is said over it is not
+//! here; listening is `listen`, errors for people are `words`.
+//!
+//! A command whose connection breaks fails, and whether it was done is not known
+//! ([`words::is_uncertain`]). A cluster's connection sends it again by itself, also after it was
+//! done. So what is sent must be such that sending it twice changes nothing more.
+
+mod client;
+pub mod listen;
+pub mod words;
+
+use std::time::Duration;
+
+use redis::{
+    Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, Value,
+    aio::{ConnectionLike, ConnectionManager},
+    cluster_async::ClusterConnection,
+    cluster_routing::{RoutingInfo, SingleNodeRoutingInfo},
+};
+use tokio::time::timeout;
+
+pub use listen::{Heard, listen};
+pub use words::Trouble;
+
+use super::target::{Node, Target};
+
+/// How long one attempt to connect may take, TLS and login included.
+pub const CONNECT: Duration = Duration::from_secs(2);
+
+/// How long an answer may take, waiting for a place in the connection included. Longer than a slow
+/// fsync, shorter than the time that an edge has for a request.
+pub const RESPONSE: Duration = Duration::from_secs(5);
+
+/// How long a command may take with all that is tried meanwhile: another connection, another node.
+pub const OVERALL: Duration = Duration::from_secs(8);
+
+/// A connection that all of a process may share; a clone is the same connection.
+#[derive(Clone)]
+pub enum Connection {
+    /// To one server.
+    Single(ConnectionManager),
+    /// To all nodes of a cluster. Commands go where their keys are.
+    Cluster(ClusterConnection),
+}
+
+impl Connection {
+    /// Connects and logs in.
+    ///
+    /// # Errors
+    /// When that does not succeed in a few attempts, within about 10 seconds.
+    pub async fn open(target: &Target) -> Result<Self, Trouble> {
+        let opened = async {
+            Ok(match target.is_cluster() {
+                false => Self::Single(
+                    ConnectionManager::new_with_config(client::single(target)?, client::manager())
+                        .await?,
+                ),
+                true => Self::Cluster(client::cluster(target)?.get_async_connection().await?),
+            })
+        };
+        let opened = timeout(OVERALL + CONNECT, opened).await.unwrap_or_else(|_| Err(overdue()));
+        opened.map_err(|error: RedisError| Trouble::new(&error, target.to_string()))
+    }
+
+    /// Sends a command to one node of a cluster, whatever keys it has; otherwise to the server.
+    ///
+    /// # Errors
+    /// As the command has them, and when the cluster has no such node.
+    pub async fn at(&mut self, node: &Node, cmd: Cmd) -> RedisResult<Value> {
+        match self {
+            Self::Single(_) => self.req_packed_command(&cmd).await,
+            Self::Cluster(cluster) => {
+                let Node { host, port } = node.clone();
+                let route = SingleNodeRoutingInfo::ByAddress { host, port };
+                cluster.route_command(cmd, RoutingInfo::SingleNode(route)).await
+            }
+        }
+    }
+}
+
+impl ConnectionLike for Connection {
+    fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
+        match self {
+            Self::Single(single) => Box::pin(in_time(single.req_packed_command(cmd))),
+            Self::Cluster(cluster) => cluster.req_packed_command(cmd),
+        }
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        pipeline: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        match self {
+            Self::Single(single) => {
+                Box::pin(in_time(single.req_packed_commands(pipeline, offset, count)))
+            }
+            Self::Cluster(cluster) => cluster.req_packed_commands(pipeline, offset, count),
+        }
+    }
+
+    fn get_db(&self) -> i64 {
+        match self {
+            Self::Single(single) => single.get_db(),
+            Self::Cluster(cluster) => cluster.get_db(),
+        }
+    }
+}
+
+/// While it reconnects, the manager holds a command for as long as that takes; a cluster's
+/// connection has this limit itself.
+async fn in_time<T>(answer: RedisFuture<'_, T>) -> RedisResult<T> {
+    timeout(OVERALL, answer).await.unwrap_or_else(|_| Err(overdue()))
+}
+
+fn overdue() -> RedisError {
+    std::io::Error::from(std::io::ErrorKind::TimedOut).into()
+}
+
+/// An answer that has another form than the command's.
+fn unexpected(what: &'static str) -> RedisError {
+    RedisError::from((ErrorKind::UnexpectedReturnType, what))
+}

@@ -1,0 +1,159 @@
+//! Errors of a Redis in words for people: where, what, what to change. Nothing of a command is
+//! repeated: some servers answer with its arguments, the password among them.
+
+use redis::{ErrorKind, RedisError, ServerErrorKind};
+
+/// Why a Redis could not be asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{at}: {}", self.words())]
+pub struct Trouble {
+    at: String,
+    kind: Kind,
+    detail: String,
+}
+
+/// What kind of trouble it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Nobody answers there.
+    Unreachable,
+    /// No answer in time.
+    Slow,
+    /// The certificate, or TLS at all.
+    Tls,
+    /// User or password.
+    Login,
+    /// The user may not do what is needed.
+    Forbidden,
+    /// It reads its data from disk after a start.
+    Loading,
+    /// No memory left for more.
+    Full,
+    /// A replica, or a master that has too few replicas.
+    ReadOnly,
+    /// Parts of the cluster are missing.
+    ClusterDown,
+    /// A server of a cluster, asked as if it were alone.
+    IsCluster,
+    /// A server alone, asked as if it were a cluster.
+    NoCluster,
+    /// Too old to be asked.
+    Old,
+    /// Anything else.
+    Other,
+}
+
+impl Kind {
+    /// For a metric's label: one of a fixed set.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::Slow => "slow",
+            Self::Tls => "tls",
+            Self::Login => "login",
+            Self::Forbidden => "forbidden",
+            Self::Loading => "loading",
+            Self::Full => "full",
+            Self::ReadOnly => "read_only",
+            Self::ClusterDown => "cluster_down",
+            Self::IsCluster => "is_cluster",
+            Self::NoCluster => "no_cluster",
+            Self::Old => "old",
+            Self::Other => "other",
+        }
+    }
+
+    fn words(self) -> &'static str {
+        match self {
+            Self::Unreachable => "cannot be reached; is it running, and is the address right?",
+            Self::Slow => {
+                "does not answer in time; is it overloaded, paused, or behind a firewall?"
+            }
+            Self::Tls => {
+                "TLS does not come about; is its port one of TLS, and is its authority the \
+                 system's or the one of --store-ca?"
+            }
+            Self::Login => {
+                "user or password is wrong; see SEGMENT_SOURCE_STORE_USERNAME and \
+                 SEGMENT_SOURCE_STORE_PASSWORD"
+            }
+            Self::Forbidden => "the user may not do that; give it the rights of docs/doctor.md",
+            Self::Loading => "it still reads its data from disk; try again when it has",
+            Self::Full => "it has no memory left (maxmemory)",
+            Self::ReadOnly => {
+                "it takes no writes: a replica, or a master with fewer replicas than \
+                 min-replicas-to-write"
+            }
+            Self::ClusterDown => "parts of the cluster are down; see CLUSTER INFO",
+            Self::IsCluster => "it is part of a cluster; use redis-cluster:// or rediss-cluster://",
+            Self::NoCluster => "it is no cluster; use redis:// or rediss://",
+            Self::Old => "it is too old; Redis 7.0 or Valkey 7.2 is needed",
+            Self::Other => "it answers with an error",
+        }
+    }
+}
+
+impl Trouble {
+    /// What went wrong at a place.
+    #[must_use]
+    pub fn new(error: &RedisError, at: impl Into<String>) -> Self {
+        let text = error.to_string();
+        Self { at: at.into(), kind: kind(error, &text), detail: without_arguments(&text) }
+    }
+
+    /// What kind of trouble it is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// What went wrong, without where.
+    #[must_use]
+    pub fn words(&self) -> String {
+        match self.detail.as_str() {
+            "" => self.kind.words().to_owned(),
+            detail => format!("{} ({detail})", self.kind.words()),
+        }
+    }
+}
+
+/// Whether a command that failed may have been done all the same.
+#[must_use]
+pub fn is_uncertain(error: &RedisError) -> bool {
+    matches!(error.kind(), ErrorKind::Io | ErrorKind::Parse | ErrorKind::ClusterConnectionNotFound)
+        && !error.is_connection_refusal()
+}
+
+fn kind(error: &RedisError, text: &str) -> Kind {
+    use ServerErrorKind as Server;
+    let has = |part: &str| text.contains(part);
+    match error.kind() {
+        _ if error.is_timeout() => Kind::Slow,
+        _ if has("cluster support disabled") => Kind::NoCluster,
+        _ if has("NOAUTH") || has("WRONGPASS") || has("AUTH <password> called without") => {
+            Kind::Login
+        }
+        _ if has("HELLO") && has("unknown command") => Kind::Old,
+        ErrorKind::Io if has("certificate") || has("TLS") || has("InvalidContentType") => Kind::Tls,
+        ErrorKind::Io | ErrorKind::ClusterConnectionNotFound => Kind::Unreachable,
+        ErrorKind::AuthenticationFailed => Kind::Login,
+        ErrorKind::RESP3NotSupported => Kind::Old,
+        ErrorKind::Server(Server::NoPerm) => Kind::Forbidden,
+        ErrorKind::Server(Server::BusyLoading) => Kind::Loading,
+        ErrorKind::Server(Server::ReadOnly) => Kind::ReadOnly,
+        ErrorKind::Server(Server::ClusterDown | Server::MasterDown | Server::TryAgain) => {
+            Kind::ClusterDown
+        }
+        ErrorKind::Server(Server::Moved | Server::Ask) => Kind::IsCluster,
+        _ if error.code() == Some("OOM") || has("OOM command not allowed") => Kind::Full,
+        _ if error.code() == Some("NOREPLICAS") => Kind::ReadOnly,
+        _ => Kind::Other,
+    }
+}
+
+fn without_arguments(text: &str) -> String {
+    let end =
+        ["with args beginning", ", with args"].iter().filter_map(|part| text.find(part)).min();
+    text[..end.unwrap_or(text.len())].trim_end_matches([',', ' ']).to_owned()
+}

@@ -1,4 +1,0 @@
-//! stand-in
-pub struct Target {
-    pub url: String,
-}

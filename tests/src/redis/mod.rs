@@ -1,0 +1,264 @@
+//! Real Redis servers of a test: one ([`Redis`]), or a cluster of six (`cluster`), each process in a
+//! temporary folder that goes with it. `REDIS_SERVER_BIN` names another server, such as Valkey's.
+
+mod cluster;
+
+use std::{
+    env, fs,
+    net::{Ipv4Addr, TcpListener},
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use redis::{Cmd, FromRedisValue, aio::MultiplexedConnection};
+use tempfile::TempDir;
+
+pub use cluster::Cluster;
+
+use crate::{
+    kube::tools::{find, skipped},
+    running::Running,
+    tls::Authority,
+    wait::eventually,
+};
+
+/// The server's program, when there is one.
+#[must_use]
+pub fn program() -> Option<PathBuf> {
+    env::var_os("REDIS_SERVER_BIN").map(PathBuf::from).or_else(|| find("redis-server"))
+}
+
+/// Whether there is a server to test with. Otherwise the caller returns, after a line that says so.
+///
+/// # Panics
+/// With `CI=true`, where nothing may be skipped.
+#[must_use]
+pub fn available() -> bool {
+    program().is_some() || skipped("redis-server missing; tests/tools/redis brings it")
+}
+
+/// How a server is set up.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// `appendfsync`, or `None` without an append-only file.
+    pub fsync: Option<&'static str>,
+    /// The one user who gets in, and its password.
+    pub user: Option<(&'static str, &'static str)>,
+    /// Its folder has `tls.crt`, `tls.key` and `ca.crt`, and it listens by TLS alone.
+    pub tls: bool,
+    /// Whether it listens on a port of 127.0.0.1 as well; always so with TLS.
+    pub port: bool,
+    /// More directives: name, value.
+    pub more: Vec<(&'static str, String)>,
+}
+
+impl Default for Setup {
+    /// A socket, every write synced, nobody kept out.
+    fn default() -> Self {
+        Self { fsync: Some("always"), user: None, tls: false, port: false, more: Vec::new() }
+    }
+}
+
+impl Setup {
+    /// With one more directive of redis.conf.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl ToString) -> Self {
+        self.more.push((name, value.to_string()));
+        self
+    }
+}
+
+/// A running server. Dropping it kills it.
+#[derive(Debug)]
+pub struct Redis {
+    running: Running,
+    folder: TempDir,
+    setup: Setup,
+    port: u16,
+    authority: Option<String>,
+}
+
+impl Redis {
+    /// Starts one and waits until it answers.
+    ///
+    /// # Panics
+    /// When there is no program ([`available`]), or it does not start.
+    pub async fn start(setup: Setup) -> Self {
+        let folder = tempfile::Builder::new().prefix("redis-").tempdir().expect("a folder");
+        let authority = setup.tls.then(|| {
+            let authority = Authority::new();
+            authority.write_names(folder.path(), &["localhost"]);
+            authority.pem()
+        });
+        let mut tries = 0;
+        let (mut running, port) = loop {
+            let port = if setup.port || setup.tls { free_port() } else { 0 };
+            let running = Running::start(command(folder.path(), &setup, port));
+            // Between looking for a free port and taking it, somebody else may have.
+            match began(running).await {
+                Ok(running) => break (running, port),
+                Err(log) if tries < 3 && log.contains("Address already in use") => tries += 1,
+                Err(log) => panic!("redis-server did not start:\n{log}"),
+            }
+        };
+        running.said("that it is ready", ready).await;
+        let redis = Self { running, folder, setup, port, authority };
+        redis.answers().await;
+        redis
+    }
+
+    /// What `--store` takes for it; with its user.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let user = self.setup.user.map(|(user, password)| format!("{user}:{password}@"));
+        let user = user.unwrap_or_default();
+        match (self.setup.tls, self.port) {
+            (true, port) => format!("rediss://{user}localhost:{port}"),
+            (false, 0) => format!("redis+unix://{user}{}", self.socket().display()),
+            (false, port) => format!("redis://{user}127.0.0.1:{port}"),
+        }
+    }
+
+    /// Its socket, which it listens on in any case.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.folder.path().join("redis.sock")
+    }
+
+    /// Its folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The authority of its certificate (PEM), when it has one.
+    #[must_use]
+    pub fn authority(&self) -> Option<&str> {
+        self.authority.as_deref()
+    }
+
+    /// Its process.
+    #[must_use]
+    pub fn process(&self) -> &Running {
+        &self.running
+    }
+
+    /// Kills it as the system does when memory is out.
+    pub fn kill(&mut self) {
+        self.running.kill();
+    }
+
+    /// Starts it again on the same folder and port, and waits until it answers.
+    pub async fn start_again(&mut self) {
+        self.running.kill();
+        _ = fs::remove_file(self.socket());
+        self.running = Running::start(command(self.folder.path(), &self.setup, self.port));
+        self.running.said("that it is ready", ready).await;
+        self.answers().await;
+    }
+
+    /// Another connection, past the program under test.
+    ///
+    /// # Panics
+    /// When it is not running.
+    pub async fn connection(&self) -> MultiplexedConnection {
+        self.connect().await.expect("redis-server answers")
+    }
+
+    /// The answer to one command.
+    ///
+    /// # Panics
+    /// When there is none of this type.
+    pub async fn ask<T: FromRedisValue>(&self, cmd: &Cmd) -> T {
+        cmd.query_async(&mut self.connection().await).await.expect("redis-server answers")
+    }
+
+    /// Changes a directive while it runs.
+    pub async fn set(&self, name: &str, value: &str) {
+        () = self.ask(redis::cmd("CONFIG").arg("SET").arg(name).arg(value)).await;
+    }
+
+    async fn connect(&self) -> redis::RedisResult<MultiplexedConnection> {
+        let mut login = redis::RedisConnectionInfo::default();
+        if let Some((user, password)) = self.setup.user {
+            login = login.set_username(user).set_password(password);
+        }
+        let address = redis::ConnectionAddr::Unix(self.socket());
+        let info = redis::IntoConnectionInfo::into_connection_info(address)?;
+        let config =
+            redis::AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(10)));
+        redis::Client::open(info.set_redis_settings(login))?
+            .get_multiplexed_async_connection_with_config(&config)
+            .await
+    }
+
+    async fn answers(&self) {
+        eventually("redis-server answers", || async {
+            let mut connection = self.connect().await.ok()?;
+            redis::cmd("PING").query_async::<String>(&mut connection).await.ok()
+        })
+        .await;
+    }
+}
+
+fn ready(line: &str) -> Option<()> {
+    line.contains("eady to accept connections").then_some(())
+}
+
+/// Waits until it runs, or tells why not.
+async fn began(mut running: Running) -> Result<Running, String> {
+    eventually("redis-server begins or ends", || {
+        let state =
+            (running.exited().is_some(), running.log().lines().any(|line| ready(line).is_some()));
+        async move { (state.0 || state.1).then_some(()) }
+    })
+    .await;
+    match running.exited() {
+        None => Ok(running),
+        Some(_) => Err(running.log()),
+    }
+}
+
+fn command(folder: &Path, setup: &Setup, port: u16) -> Command {
+    let program = program().expect("see available()");
+    let mut command = Command::new(program);
+    command.current_dir(folder);
+    let mut set = |name: &str, value: &str| {
+        command.arg(format!("--{name}")).arg(value);
+    };
+    set("dir", &folder.to_string_lossy());
+    set("unixsocket", &folder.join("redis.sock").to_string_lossy());
+    set("bind", "127.0.0.1");
+    set("save", "");
+    set("daemonize", "no");
+    set("appendonly", if setup.fsync.is_some() { "yes" } else { "no" });
+    set("appendfsync", setup.fsync.unwrap_or("no"));
+    if setup.tls {
+        set("port", "0");
+        set("tls-port", &port.to_string());
+        set("tls-cert-file", "tls.crt");
+        set("tls-key-file", "tls.key");
+        set("tls-ca-cert-file", "ca.crt");
+        set("tls-auth-clients", "no");
+    } else {
+        set("port", &port.to_string());
+    }
+    if let Some((user, password)) = setup.user {
+        let password = format!(">{password}");
+        command.args(["--user", user, "on", &password, "~*", "&*", "+@all"]);
+        if user != "default" {
+            command.args(["--user", "default", "off"]);
+        }
+    }
+    for (name, value) in &setup.more {
+        command.arg(format!("--{name}")).args(value.split(' '));
+    }
+    command
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    listener.local_addr().expect("it listens").port()
+}
