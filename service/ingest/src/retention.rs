@@ -5,7 +5,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use segment_source_core::source::{DestinationId, SourceId};
-use segment_source_store::{HoldLedger, Millis, Reason, Retain, StoreError, Store};
+use segment_source_store::{HoldLedger, Millis, Reason, Retain, Store, StoreError};
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until},

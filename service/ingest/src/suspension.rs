@@ -4,7 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use segment_source_store::{Ending, Hold, StoreError, Store};
+use segment_source_store::{Ending, Hold, Store, StoreError};
 use tokio::{
     sync::watch,
     task::yield_now,

@@ -31,8 +31,8 @@ use segment_source_runtime::{
     tls::Security,
 };
 use segment_source_store::{
-    Clock, SystemClock,
-    Store, embedded::{self, Options},
+    Clock, Store, SystemClock,
+    embedded::{self, Options},
 };
 use tokio::{net::TcpListener, sync::watch, task::spawn_blocking};
 use tonic::transport::Channel;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use segment_source_core::source::DestinationId;
 use segment_source_proto::config::v1 as config;
 use segment_source_store::{
-    Ending, Hold,
-    Store, embedded::{self, Options},
+    Ending, Hold, Store,
+    embedded::{self, Options},
     system_clock,
 };
 use tempfile::TempDir;
@@ -31,7 +31,8 @@ impl Rig {
     fn start(sources: &[config::Source]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let options = Options { reserve: 0, ..Options::default() };
-        let store = Store::from(embedded::Store::open(folder.path(), options, system_clock()).unwrap());
+        let store =
+            Store::from(embedded::Store::open(folder.path(), options, system_clock()).unwrap());
         let (sources, seen) = watch::channel(snapshot(sources));
         let cancel = CancellationToken::new();
         let running = tokio::spawn(Suspension::new(store.clone(), seen).run(cancel.clone()));
@@ -91,7 +92,11 @@ async fn a_suspension_is_noted_and_ends_with_it_wherever_the_destination_was_mea
     assert_eq!(rig.held("other").await.unwrap().reason, NOTE, "nobody looks at it");
     rig.configure(&web(false, &["default", "other"]));
     rig.is_held("other", None).await;
-    assert_eq!(rig.store.hold_ledger(&queue("other")).await.unwrap().past.len(), 1, "it is remembered");
+    assert_eq!(
+        rig.store.hold_ledger(&queue("other")).await.unwrap().past.len(),
+        1,
+        "it is remembered"
+    );
     rig.stop().await;
 }
 
