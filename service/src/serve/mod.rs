@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use prometheus_client::registry::Registry;
 use segment_source_destinations::{
     Guard, HttpClient, delivery::Deliverer, directory::DirectoryService, queue::QueueService,
@@ -33,6 +33,7 @@ use segment_source_runtime::{
 use segment_source_store::{
     Clock, SystemClock,
     embedded::{Options, Store},
+    redis::target::StoreAt,
 };
 use tokio::{net::TcpListener, sync::watch, task::spawn_blocking};
 use tonic::transport::Channel;
@@ -353,7 +354,12 @@ async fn to_destinations(args: &Serve) -> anyhow::Result<HttpClient> {
 
 /// Opening reads the journal, which may take a moment and blocks.
 async fn open_store(args: &Serve, clock: &SystemClock) -> anyhow::Result<Store> {
-    let folder = args.store.clone();
+    let folder = match args.store.resolve()? {
+        StoreAt::Folder(folder) => folder,
+        StoreAt::Redis(target) => {
+            bail!("--store {target}: this version keeps events in a folder only; give --store DIR")
+        }
+    };
     let options = Options::default();
     let (time, passed) = (clock.clock(), clock.stopwatch());
     let store = spawn_blocking(move || Store::open_with(&folder, options, time, passed))
