@@ -11,9 +11,12 @@ use segment_source_runtime::{
     telemetry::{ANY_COMMAND, Log},
 };
 
+pub mod store;
+
+use self::store::StoreArgs;
 use crate::cli::{
-    actions, demo, destinations, directory, erase_user, events, explain, rehearse, replay, send,
-    validate,
+    actions, demo, destinations, directory, doctor, erase_user, events, explain, rehearse, replay,
+    send, validate,
 };
 
 /// Open, self-hosted Segment source: verified webhooks become durable actions.
@@ -55,6 +58,9 @@ pub enum Command {
     Demo(demo::Args),
     /// Receives webhooks (edge), stores and plans them (ingest), or both in one process.
     Serve(Serve),
+    /// Looks whether the store is set up so that it keeps what it is given: what is wrong, and what to
+    /// change. Exit code 1 on errors.
+    Doctor(doctor::Args),
     /// Checks manifests; exit code 1 and file, field and reason for each mistake.
     Validate(validate::Args),
     /// What would this event do? Stores and sends nothing.
@@ -144,13 +150,13 @@ pub struct Serve {
         env = "SEGMENT_SOURCE_CONFIG"
     )]
     pub config: Source,
-    /// Folder of the embedded store; created when missing.
-    #[arg(long, value_name = "DIR", default_value = "./data", env = "SEGMENT_SOURCE_STORE")]
-    pub store: PathBuf,
+    /// Where the store is.
+    #[command(flatten)]
+    pub store: StoreArgs,
     /// Where the names of sources are kept, so that after a restart one whose manifest is gone or
     /// broken is not taken for one that never was; of an operator, also their configuration with
     /// its secrets, so that a restart while the operator is away still serves. Default: `cache/ROLE`
-    /// inside the store's folder.
+    /// inside the store's folder, or inside ./data when the store is none.
     #[arg(long, value_name = "DIR", env = "SEGMENT_SOURCE_CACHE")]
     pub cache: Option<PathBuf>,
     /// Listens for webhooks (roles all, edge).
@@ -241,7 +247,8 @@ impl Serve {
     /// Where the names of sources are kept; an edge and an ingest on one machine do not share it.
     #[must_use]
     pub fn cache_dir(&self) -> PathBuf {
-        self.cache.clone().unwrap_or_else(|| self.store.join("cache").join(self.role.name()))
+        let beside = || self.store.folder().unwrap_or_else(|| "./data".into());
+        self.cache.clone().unwrap_or_else(|| beside().join("cache").join(self.role.name()))
     }
 }
 
@@ -349,7 +356,7 @@ mod tests {
             ("127.0.0.1:8080".into(), "127.0.0.1:9090".into(), "127.0.0.1:9091".into())
         );
         assert_eq!(args.config, Source::Folder("./sources".into()));
-        assert_eq!(args.store.to_str(), Some("./data"));
+        assert_eq!(args.store.folder(), Some("./data".into()));
         assert_eq!(args.cache_dir().to_str(), Some("./data/cache/all"));
         assert_eq!(args.tls, None);
         assert_eq!(args.platform_token, None);

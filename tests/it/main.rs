@@ -16,6 +16,7 @@ mod chart_rules;
 mod chart_schemas;
 mod cli_demo;
 mod cli_docs;
+mod cli_doctor;
 mod cli_explain;
 mod cli_tools;
 mod cli_validate;

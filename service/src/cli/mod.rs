@@ -5,6 +5,7 @@ pub(crate) mod client;
 pub mod demo;
 pub mod destinations;
 pub mod directory;
+pub mod doctor;
 pub mod erase_user;
 pub mod events;
 pub mod explain;
@@ -39,6 +40,7 @@ pub async fn run(command: Command, output: Output) -> anyhow::Result<ExitCode> {
     match command {
         Command::Demo(args) => demo::run(args, output).await,
         Command::Serve(args) => serve::run(args).await,
+        Command::Doctor(args) => doctor::run(args, output).await,
         Command::Validate(args) => validate::run(&args, output),
         Command::Rehearse(args) => rehearse::run(args, output).await,
         Command::Send(args) => send::run(args, output).await,

@@ -8,6 +8,7 @@ mod listeners;
 mod platform_token;
 mod reach;
 mod security;
+mod store;
 
 use std::{
     process::ExitCode,
@@ -30,10 +31,7 @@ use segment_source_runtime::{
     tasks::Tasks,
     tls::Security,
 };
-use segment_source_store::{
-    Clock, Store, SystemClock,
-    embedded::{self, Options},
-};
+use segment_source_store::{Clock, SystemClock};
 use tokio::{net::TcpListener, sync::watch, task::spawn_blocking};
 use tonic::transport::Channel;
 use tracing::info;
@@ -226,7 +224,7 @@ impl Parts {
         grpc: Option<(TcpListener, Security, Access)>,
     ) -> anyhow::Result<()> {
         let latch = self.readiness.latch("store");
-        let store = open_store(args, &self.clock).await?;
+        let store = self.open_store(args).await?;
         latch.set(true);
 
         let draining = self.tasks.stop_of(Stage::Services);
@@ -249,13 +247,18 @@ impl Parts {
         let retention = Retention::new(store.clone(), sources.clone());
         let suspension = Suspension::new(store.clone(), sources.clone());
         let planner = Planner::new(store.clone(), sources, registry);
+        // What the store says is due, is due by its clock.
+        let clock: Clock = {
+            let store = store.clone();
+            Arc::new(move || store.now())
+        };
         let deliverer = Deliverer::new(
             store.clone(),
             live.destinations.clone(),
             to_destinations(args).await?,
             args.knock_rate.iter().copied().collect(),
             registry,
-            self.clock.clock(),
+            clock,
             // Less than the half that its stage may take, unless those before it took very long.
             args.drain / 8,
         );
@@ -349,17 +352,4 @@ async fn to_destinations(args: &Serve) -> anyhow::Result<HttpClient> {
     spawn_blocking(move || HttpClient::new(guard, authorities.as_deref()))
         .await?
         .context("cannot reach destinations (--destination-ca)")
-}
-
-/// Opening reads the journal, which may take a moment and blocks.
-async fn open_store(args: &Serve, clock: &SystemClock) -> anyhow::Result<Store> {
-    let folder = args.store.clone();
-    let options = Options::default();
-    let (time, passed) = (clock.clock(), clock.stopwatch());
-    let store = spawn_blocking(move || embedded::Store::open_with(&folder, options, time, passed))
-        .await?
-        .context("cannot open the store (--store)")?;
-    // What is due is on disk by the time of before.
-    clock.goes_on_from(store.newest().context("cannot read the store (--store)")?);
-    Ok(store.into())
 }

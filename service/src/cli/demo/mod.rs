@@ -27,7 +27,7 @@ use segment_source_runtime::{
 };
 
 use crate::{
-    args::{Output, Role, Serve, Source},
+    args::{Output, Role, Serve, Source, store::StoreArgs},
     serve::{self, Addresses, Running},
 };
 
@@ -78,7 +78,7 @@ pub(super) async fn run(args: Args, output: Output) -> anyhow::Result<ExitCode> 
     let Running { mut process, addresses } = serve::start(&Serve {
         role: Role::All,
         config: Source::Folder(folder.sources()),
-        store: folder.store(),
+        store: StoreArgs::in_folder(&folder.store()),
         cache: None,
         http: args.http,
         grpc: args.grpc,

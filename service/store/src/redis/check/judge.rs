@@ -34,7 +34,7 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
         let mut own = Vec::new();
         match &server.seen {
             Ok(seen) => one(seen, facts.cluster.is_some(), &mut own),
-            Err(trouble) => own.push(error(Code::Unreachable, trouble.words(), "")),
+            Err(trouble) => own.push(Finding::of(trouble)),
         }
         let at = Some(server.at.clone());
         findings.extend(own.into_iter().map(|finding| Finding { at: at.clone(), ..finding }));

@@ -9,8 +9,10 @@ mod watch;
 
 use std::fmt;
 
+use super::connect::{Trouble, words::Kind};
 pub use facts::{Cluster, Facts, Kept, Seen, Server, gather};
 pub use judge::judge;
+
 pub use watch::{Health, INTERVAL, Metrics, watch};
 
 /// Something that should be otherwise.
@@ -160,6 +162,20 @@ impl Durability {
             Self::Relaxed => "relaxed",
             Self::Unknown => "unknown",
         }
+    }
+}
+
+impl Finding {
+    /// What it means that a server cannot be asked.
+    #[must_use]
+    pub fn of(trouble: &Trouble) -> Self {
+        let code = match trouble.kind() {
+            Kind::IsCluster | Kind::NoCluster => Code::ClusterAddress,
+            Kind::Old => Code::Version,
+            _ => Code::Unreachable,
+        };
+        let (wrong, change) = (trouble.words(), trouble.change().to_owned());
+        Self { code, severity: Severity::Error, at: None, wrong, change }
     }
 }
 

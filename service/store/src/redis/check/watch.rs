@@ -67,13 +67,7 @@ impl Health {
 
     /// As it was, but out of reach.
     fn unreachable(&self, trouble: &Trouble) -> Self {
-        let mut findings = vec![Finding {
-            code: Code::Unreachable,
-            severity: Severity::Error,
-            at: None,
-            wrong: trouble.to_string(),
-            change: String::new(),
-        }];
+        let mut findings = vec![Finding::of(trouble)];
         let others = self.findings.iter().filter(|it| it.code != Code::Unreachable);
         findings.extend(others.cloned());
         Self { findings, ..self.clone() }

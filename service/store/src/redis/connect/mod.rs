@@ -67,14 +67,15 @@ impl Connection {
     /// # Errors
     /// As the command has them, and when the cluster has no such node.
     pub async fn at(&mut self, node: &Node, cmd: Cmd) -> RedisResult<Value> {
-        match self {
-            Self::Single(_) => self.req_packed_command(&cmd).await,
+        let answer = match self {
+            Self::Single(_) => self.req_packed_command(&cmd).await?,
             Self::Cluster(cluster) => {
                 let Node { host, port } = node.clone();
                 let route = SingleNodeRoutingInfo::ByAddress { host, port };
-                cluster.route_command(cmd, RoutingInfo::SingleNode(route)).await
+                cluster.route_command(cmd, RoutingInfo::SingleNode(route)).await?
             }
-        }
+        };
+        answer.extract_error()
     }
 }
 

@@ -5,7 +5,7 @@ use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 /// Why a Redis could not be asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{at}: {}", self.words())]
+#[error("{at}: {}; {}", self.words(), self.change())]
 pub struct Trouble {
     at: String,
     kind: Kind,
@@ -64,32 +64,41 @@ impl Kind {
         }
     }
 
-    fn words(self) -> &'static str {
+    /// What is wrong, and what to do about it.
+    fn words(self) -> (&'static str, &'static str) {
         match self {
-            Self::Unreachable => "cannot be reached; is it running, and is the address right?",
-            Self::Slow => {
-                "does not answer in time; is it overloaded, paused, or behind a firewall?"
+            Self::Unreachable => ("it cannot be reached", "start it, or mend the address"),
+            Self::Slow => (
+                "it does not answer in time",
+                "see whether it is overloaded or paused, or a firewall is in between",
+            ),
+            Self::Tls => (
+                "TLS does not come about",
+                "give a port with TLS, the name of its certificate, and with --store-ca its \
+                 authority",
+            ),
+            Self::Login => (
+                "user or password is wrong",
+                "see SEGMENT_SOURCE_STORE_USERNAME and SEGMENT_SOURCE_STORE_PASSWORD",
+            ),
+            Self::Forbidden => ("the user may not do that", "give it the rights of docs/doctor.md"),
+            Self::Loading => ("it still reads its data from disk", "wait until it has"),
+            Self::Full => ("it has no memory left", "raise maxmemory, or keep less"),
+            Self::ReadOnly => (
+                "it takes no writes",
+                "give the address of the master; it must have as many replicas as \
+                 min-replicas-to-write says",
+            ),
+            Self::ClusterDown => ("parts of the cluster are down", "see CLUSTER INFO"),
+            Self::IsCluster => (
+                "it is one of a cluster, and the address is for a server alone",
+                "redis-cluster:// or rediss-cluster://",
+            ),
+            Self::NoCluster => {
+                ("it is no cluster, and the address is for one", "redis:// or rediss://")
             }
-            Self::Tls => {
-                "TLS does not come about; is its port one of TLS, and is its authority the \
-                 system's or the one of --store-ca?"
-            }
-            Self::Login => {
-                "user or password is wrong; see SEGMENT_SOURCE_STORE_USERNAME and \
-                 SEGMENT_SOURCE_STORE_PASSWORD"
-            }
-            Self::Forbidden => "the user may not do that; give it the rights of docs/doctor.md",
-            Self::Loading => "it still reads its data from disk; try again when it has",
-            Self::Full => "it has no memory left (maxmemory)",
-            Self::ReadOnly => {
-                "it takes no writes: a replica, or a master with fewer replicas than \
-                 min-replicas-to-write"
-            }
-            Self::ClusterDown => "parts of the cluster are down; see CLUSTER INFO",
-            Self::IsCluster => "it is part of a cluster; use redis-cluster:// or rediss-cluster://",
-            Self::NoCluster => "it is no cluster; use redis:// or rediss://",
-            Self::Old => "it is too old; Redis 7.0 or Valkey 7.2 is needed",
-            Self::Other => "it answers with an error",
+            Self::Old => ("it is too old", "run Redis 7.0, Valkey 7.2, or newer"),
+            Self::Other => ("it answers with an error", "see its log"),
         }
     }
 }
@@ -111,10 +120,17 @@ impl Trouble {
     /// What went wrong, without where.
     #[must_use]
     pub fn words(&self) -> String {
+        let (words, _) = self.kind.words();
         match self.detail.as_str() {
-            "" => self.kind.words().to_owned(),
-            detail => format!("{} ({detail})", self.kind.words()),
+            "" => words.to_owned(),
+            detail => format!("{words} ({detail})"),
         }
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn change(&self) -> &'static str {
+        self.kind.words().1
     }
 }
 

@@ -1,0 +1,207 @@
+//! The flags that say where the store is, and what it takes to get in.
+
+use std::{
+    convert::Infallible,
+    fmt, fs,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use segment_source_store::redis::target::StoreAt;
+
+/// Where the store is.
+#[derive(Clone, Debug, Args)]
+pub struct StoreArgs {
+    /// Folder of the embedded store, created when missing; or a Redis or Valkey: redis://HOST:PORT,
+    /// redis-cluster://HOST:PORT,HOST:PORT, with TLS rediss:// and rediss-cluster://, on this machine
+    /// redis+unix:///SOCKET. User and password: redis://USER:PASSWORD@HOST, or the flags below.
+    #[arg(
+        long,
+        value_name = "DIR|URL",
+        default_value = "./data",
+        env = "SEGMENT_SOURCE_STORE",
+        hide_env_values = true
+    )]
+    pub store: Written,
+    /// File with certificates (PEM) of the authorities that the Redis may have, instead of the
+    /// system's.
+    #[arg(long, value_name = "FILE", env = "SEGMENT_SOURCE_STORE_CA")]
+    pub store_ca: Option<PathBuf>,
+    /// The ACL user at the Redis.
+    #[arg(long, value_name = "NAME", env = "SEGMENT_SOURCE_STORE_USERNAME")]
+    pub store_username: Option<String>,
+    /// The password at the Redis. On a command line everybody on this machine can read it: use the
+    /// variable, or --store-password-file.
+    #[arg(
+        long,
+        value_name = "TEXT",
+        env = "SEGMENT_SOURCE_STORE_PASSWORD",
+        hide_env_values = true,
+        conflicts_with = "store_password_file"
+    )]
+    pub store_password: Option<Written>,
+    /// File with the password at the Redis, read at the start.
+    #[arg(long, value_name = "FILE", env = "SEGMENT_SOURCE_STORE_PASSWORD_FILE")]
+    pub store_password_file: Option<PathBuf>,
+}
+
+impl StoreArgs {
+    /// An embedded store in this folder.
+    #[must_use]
+    pub fn in_folder(folder: &Path) -> Self {
+        Self {
+            store: Written(folder.to_string_lossy().into_owned()),
+            store_ca: None,
+            store_username: None,
+            store_password: None,
+            store_password_file: None,
+        }
+    }
+
+    /// The folder, when it is one.
+    #[must_use]
+    pub fn folder(&self) -> Option<PathBuf> {
+        match self.store.0.parse() {
+            Ok(StoreAt::Folder(folder)) => Some(folder),
+            _ => None,
+        }
+    }
+
+    /// Where it is, with all that it takes to get in. Reads files.
+    ///
+    /// # Errors
+    /// When the address cannot be one, or what it takes to get in is not there. No message shows a
+    /// password.
+    pub fn resolve(&self) -> anyhow::Result<StoreAt> {
+        let target = match self.store.0.parse().context("--store")? {
+            StoreAt::Redis(target) => target,
+            StoreAt::Folder(folder) => {
+                if self.store_ca.is_some()
+                    || self.store_username.is_some()
+                    || self.store_password.is_some()
+                    || self.store_password_file.is_some()
+                {
+                    bail!(
+                        "--store is a folder, and --store-ca, --store-username and \
+                         --store-password are for a Redis: leave them out, or give --store redis://"
+                    );
+                }
+                return Ok(StoreAt::Folder(folder));
+            }
+        };
+        let password = match (&self.store_password, &self.store_password_file) {
+            (Some(Written(password)), _) => Some(password.clone()),
+            (None, Some(file)) => Some(password(file)?),
+            (None, None) => None,
+        };
+        let target =
+            target.with_credentials(self.store_username.clone(), password).context("--store")?;
+        Ok(StoreAt::Redis(match &self.store_ca {
+            None => target,
+            Some(file) => {
+                let what = || format!("--store-ca {}", file.display());
+                let pem = fs::read(file).with_context(what)?;
+                target.with_ca(pem).with_context(what)?
+            }
+        }))
+    }
+}
+
+fn password(file: &Path) -> anyhow::Result<String> {
+    let what = || format!("--store-password-file {}", file.display());
+    let text = fs::read_to_string(file).with_context(what)?;
+    // Editors end the last line.
+    let password = text.strip_suffix('\n').unwrap_or(&text);
+    let password = password.strip_suffix('\r').unwrap_or(password);
+    match password {
+        "" => bail!("{}: the file is empty", what()),
+        password => Ok(password.to_owned()),
+    }
+}
+
+/// A value that may hold a password. It is parsed where it is used and not by clap, which repeats
+/// what it cannot parse.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Written(String);
+
+impl FromStr for Written {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Debug for Written {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(not shown)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use clap::Parser;
+
+    use super::{StoreArgs, StoreAt};
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        store: StoreArgs,
+    }
+
+    fn resolve(flags: &[&str]) -> Result<StoreAt, String> {
+        let line = ["program"].iter().chain(flags);
+        let store = Line::try_parse_from(line).map_err(|error| error.to_string())?.store;
+        assert!(!format!("{store:?}").contains("hunter2"), "{store:?}");
+        store.resolve().map_err(|error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn a_folder_or_a_redis_with_what_it_takes() {
+        let shown = |flags: &[&str]| resolve(flags).map(|it| format!("{it} {it:?}"));
+        assert_eq!(shown(&[]), Ok("./data Folder(\"./data\")".into()));
+        let expected = "redis://u@a:6379 Redis(Target(redis://u@a:6379, with password))";
+        assert_eq!(shown(&["--store", "redis://u:hunter2@a"]), Ok(expected.into()));
+
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("password");
+        fs::write(&file, "hunter2\n").unwrap();
+        let file = file.to_str().unwrap();
+        let user = ["--store", "redis://a", "--store-username", "u", "--store-password-file", file];
+        assert_eq!(shown(&user), Ok(expected.into()));
+        let same = resolve(&["--store", "redis://u:hunter2@a"]);
+        assert_eq!(resolve(&user), same);
+        let typed = ["--store", "redis://a", "--store-username=u", "--store-password=hunter2"];
+        assert_eq!(resolve(&typed), same);
+
+        let key = rcgen::generate_simple_self_signed(vec!["a".into()]).unwrap();
+        let ca = folder.path().join("ca.crt");
+        fs::write(&ca, key.cert.pem()).unwrap();
+        let ca = ca.to_str().unwrap();
+        let expected = "rediss://a:6379 Redis(Target(rediss://a:6379, with CA))";
+        assert_eq!(shown(&["--store", "rediss://a", "--store-ca", ca]), Ok(expected.into()));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_said_without_the_password() {
+        let check = |flags: &[&str], part: &str| {
+            let error = resolve(flags).unwrap_err();
+            assert!(error.contains(part) && !error.contains("hunter2"), "{error}");
+        };
+        check(&["--store", "redis://u:hunter2@a:x"], "--store: the host `a`");
+        check(&["--store", "redis://u:hunter2/@a"], "%2F");
+        check(&["--store", "redis://u:hunter2@a", "--store-password=other"], "given twice");
+        check(&["--store", "redis://a", "--store-username", "u"], "no password");
+        check(&["--store-password=hunter2"], "--store is a folder");
+        check(&["--store", "redis://a", "--store-password-file", "/nowhere"], "/nowhere");
+        check(&["--store", "redis://a", "--store-ca", "/nowhere"], "/nowhere");
+        check(&["--store", "rediss://a", "--store-ca", "/dev/null"], "no certificate");
+        let both = ["--store-password=hunter2", "--store-password-file=x"];
+        check(&both, "cannot be used with");
+    }
+}
