@@ -3,7 +3,7 @@
 //! Links take from the line when they have room for a batch, so that no ingest gets more than it
 //! answers, and what one did not answer is in the line again for all others. Among links that wait,
 //! the one with the fewest unanswered batches has the next turn; among equals, the one that has
-//! waited longest.
+//! waited longest; those to an ingest that was stuck come last.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -38,10 +38,19 @@ struct State {
     answered: BTreeMap<usize, Instant>,
 }
 
+/// Whose turn it is: of the smallest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Turn {
+    /// Its ingest was stuck and has not answered since.
+    pub(crate) doubted: bool,
+    /// Its unanswered batches.
+    pub(crate) unanswered: usize,
+}
+
 /// Who takes next: the smallest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
-    unanswered: usize,
+    turn: Turn,
     ticket: u64,
 }
 
@@ -75,8 +84,8 @@ impl Line {
 
     /// Waits for the next batch, and for all further parts of a request of which it has only the
     /// first ones: those of one request go one way, so that its events stay in order. Cancel-safe.
-    pub(crate) fn take(&self, unanswered: usize) -> Take<'_> {
-        Take { line: self, unanswered, place: None }
+    pub(crate) fn take(&self, turn: Turn) -> Take<'_> {
+        Take { line: self, turn, place: None }
     }
 
     /// A link's batch was answered.
@@ -145,7 +154,7 @@ pub(crate) fn batch(waiting: &mut VecDeque<Chunk>) -> VecDeque<Chunk> {
 #[derive(Debug)]
 pub(crate) struct Take<'a> {
     line: &'a Line,
-    unanswered: usize,
+    turn: Turn,
     /// Once it waits.
     place: Option<Place>,
 }
@@ -165,10 +174,10 @@ impl Future for Take<'_> {
             state.wake_next();
             return Poll::Ready(taken);
         }
-        let unanswered = self.unanswered;
+        let turn = self.turn;
         let place = *self.place.get_or_insert_with(|| {
             state.tickets += 1;
-            Place { unanswered, ticket: state.tickets }
+            Place { turn, ticket: state.tickets }
         });
         state.takers.insert(place, context.waker().clone());
         Poll::Pending
@@ -185,3 +194,7 @@ impl Drop for Take<'_> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "line_tests.rs"]
+mod tests;

@@ -22,7 +22,7 @@ use tonic::transport::Channel;
 
 use crate::{
     Reply,
-    line::{Line, batch},
+    line::{Line, Turn, batch},
     metrics::{LinkMetrics, Metrics},
     submit::{Chunk, Tally},
 };
@@ -47,6 +47,11 @@ impl Bounds {
         self.patience / 4
     }
 
+    /// For so long an ingest that was stuck comes after all others, unless it answers.
+    fn probation(self) -> Duration {
+        4 * self.patience
+    }
+
     /// How long after a batch was sent there is something to be seen.
     fn look_after(self, was_moved: bool) -> Duration {
         if was_moved { self.patience } else { self.impatience() }
@@ -68,6 +73,8 @@ pub(crate) struct Link {
     begun: VecDeque<Chunk>,
     unanswered: VecDeque<Batch>,
     last_sequence: u64,
+    /// The ingest was stuck and has not answered since: it comes after all others until then.
+    doubted: Option<Instant>,
     /// Batches answered so far, on all streams.
     answered: u64,
     metrics: Metrics,
@@ -138,6 +145,7 @@ impl Link {
             begun: VecDeque::new(),
             unanswered: VecDeque::new(),
             last_sequence: 0,
+            doubted: None,
             answered: 0,
             metrics,
             own_metrics,
@@ -157,6 +165,9 @@ impl Link {
             let answered_before = self.answered;
             let Err(broken) = self.stream().await else { break };
             self.give_back(matches!(broken, Broken::Overtaken(_)));
+            if matches!(broken, Broken::Overtaken(_) | Broken::Stuck(_)) {
+                self.doubted = Some(Instant::now() + self.bounds.probation());
+            }
             if self.answered > answered_before {
                 pause = pauses.build();
             }
@@ -206,6 +217,7 @@ impl Link {
             if !stays && self.unanswered.is_empty() {
                 return Ok(());
             }
+            let turn = Turn { doubted: self.is_doubted(), unanswered: self.unanswered.len() };
             let look = self.unanswered.front().map(|oldest| oldest.look);
             tokio::select! {
                 biased;
@@ -216,12 +228,17 @@ impl Link {
                 },
                 () = leaving.cancelled(), if stays => {}
                 // Only with room for a batch: what arrives meanwhile makes the next one larger.
-                taken = line.take(self.unanswered.len()), if stays && self.has_room() => {
+                taken = line.take(turn), if stays && self.has_room() => {
                     self.begun = taken;
                 }
                 () = sleep_until(look.unwrap_or_else(Instant::now)), if look.is_some() => self.look()?,
+                () = sleep_until(self.doubted.unwrap_or_else(Instant::now)), if turn.doubted => {}
             }
         }
+    }
+
+    fn is_doubted(&self) -> bool {
+        self.doubted.is_some_and(|until| Instant::now() < until)
     }
 
     fn has_room(&self) -> bool {
@@ -308,6 +325,7 @@ impl Link {
 
     fn answer(&mut self, position: usize, tell: impl FnMut(Chunk)) {
         self.answered += 1;
+        self.doubted = None;
         let Some(batch) = self.unanswered.remove(position) else { return };
         self.own_metrics.unanswered(self.unanswered.len());
         self.line.answered(self.number, batch.sent);
