@@ -133,3 +133,7 @@ impl Ingests {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "ingests_tests.rs"]
+mod tests;
