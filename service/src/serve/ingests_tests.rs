@@ -37,13 +37,11 @@ async fn are(peers: &mut watch::Receiver<Peers>, expected: &[SocketAddr]) {
 
 #[tokio::test]
 async fn those_that_are_in_the_names_and_ready_are_told() {
-    let ((one, of_one), (two, of_two)) = (ingest().await, ingest().await);
+    let ((one, of_one), (two, mut of_two)) = (ingest().await, ingest().await);
     let readiness = Readiness::default();
-    let (ingests, mut peers) =
-        Ingests::new(Vec::new(), Dial::Plaintext, readiness.latch("ingest"));
+    let (ingests, mut peers) = Ingests::new(Vec::new(), Dial::Plaintext, readiness.latch("ingest"));
     let (tell, told) = mpsc::unbounded_channel();
-    let following = ingests
-        .follow_at(UnboundedReceiverStream::new(told), CancellationToken::new());
+    let following = ingests.follow_at(UnboundedReceiverStream::new(told), CancellationToken::new());
     let _following = AbortOnDropHandle::new(tokio::spawn(following));
     let tell = |addresses: &[SocketAddr]| {
         tell.send(addresses.iter().copied().collect::<BTreeSet<_>>()).unwrap();

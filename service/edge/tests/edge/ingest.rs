@@ -81,7 +81,8 @@ impl FakeStore {
 
     /// Another server that shares what is stored.
     pub(crate) async fn beside(&self) -> Self {
-        Self::over(Arc::clone(&self.memory.lock().unwrap().stored)).await
+        let stored = Arc::clone(&self.memory.lock().unwrap().stored);
+        Self::over(stored).await
     }
 
     async fn over(stored: Arc<Mutex<Stored>>) -> Self {
