@@ -4,7 +4,9 @@
 mod authenticate;
 mod connection;
 mod grpc;
+mod ingests;
 mod listeners;
+mod names;
 mod platform_token;
 mod reach;
 mod security;
@@ -21,7 +23,7 @@ use prometheus_client::registry::Registry;
 use segment_source_destinations::{
     Guard, HttpClient, delivery::Deliverer, directory::DirectoryService, queue::QueueService,
 };
-use segment_source_edge::{Edge, Settings};
+use segment_source_edge::{Edge, Peers, Settings};
 use segment_source_ingest::{AdminService, IngestService, Planner, Retention, Suspension};
 use segment_source_rpc::Access;
 use segment_source_runtime::{
@@ -33,11 +35,10 @@ use segment_source_runtime::{
 };
 use segment_source_store::{Clock, SystemClock};
 use tokio::{net::TcpListener, sync::watch, task::spawn_blocking};
-use tonic::transport::Channel;
 use tracing::info;
 
 pub use self::listeners::Addresses;
-use self::{connection::Incoming, listeners::Listeners, security::Own};
+use self::{connection::Incoming, ingests::Ingests, listeners::Listeners, security::Own};
 use crate::{
     args::{Role, Serve, Source},
     config::{self, Folder, Live, Operator, Provider, folder, operator},
@@ -90,7 +91,7 @@ pub(crate) async fn start(args: &Serve) -> anyhow::Result<Running> {
     let access = parts.follow_access(args, &live).await?;
     let grpc = listeners.grpc.map(|listener| (listener, own.listen(), access));
     let to_ingest = match args.role {
-        Role::Edge => Some(parts.reach_ingest(args, &own)?),
+        Role::Edge => Some(parts.reach_ingests(args, &own)),
         Role::Ingest => {
             parts.open_ingest(args, &live, None, grpc).await?;
             None
@@ -98,11 +99,11 @@ pub(crate) async fn start(args: &Serve) -> anyhow::Result<Running> {
         Role::All => {
             let (channel, incoming) = connection::in_memory();
             parts.open_ingest(args, &live, Some(incoming), grpc).await?;
-            Some(channel)
+            Some(watch::channel(Peers::from([("in this process".to_owned(), channel)])).1)
         }
     };
-    if let (Some(channel), Some(http)) = (to_ingest, listeners.http) {
-        parts.serve_edge(args, &live, channel, http);
+    if let (Some(peers), Some(http)) = (to_ingest, listeners.http) {
+        parts.serve_edge(args, &live, peers, http);
     }
     announce(args.role, addresses);
     Ok(Running { process: parts.into_process(args.drain), addresses })
@@ -201,18 +202,16 @@ impl Parts {
         Ok(Access::new(live.clients.clone(), platform))
     }
 
-    /// A channel to the ingest elsewhere, and readiness that follows it.
-    fn reach_ingest(&mut self, args: &Serve, own: &Own) -> anyhow::Result<Channel> {
-        let ingest = args.ingest.as_ref().context("name the ingest with --ingest HOST:PORT")?;
-        let channel = connection::remote(ingest, own.dial());
+    /// The ingests elsewhere that are ready, and readiness that follows them.
+    fn reach_ingests(&mut self, args: &Serve, own: &Own) -> watch::Receiver<Peers> {
         let latch = self.readiness.latch("ingest");
+        let (ingests, peers) = Ingests::new(args.ingest.clone(), own.dial(), latch);
         let stop = self.tasks.stop_of(Stage::Services);
-        let followed = reach::follow(channel.clone(), latch, stop);
-        self.tasks.spawn(Stage::Services, "the health watch of the ingest", async move {
-            followed.await;
+        self.tasks.spawn(Stage::Services, "the watch of the ingests", async move {
+            ingests.follow(stop).await;
             Ok(())
         });
-        Ok(channel)
+        peers
     }
 
     /// Opens the store and starts everything that works with it.
@@ -302,11 +301,17 @@ impl Parts {
         Ok(())
     }
 
-    /// Takes webhooks and hands them to the channel.
-    fn serve_edge(&mut self, args: &Serve, live: &Live, to_ingest: Channel, http: TcpListener) {
+    /// Takes webhooks and hands them to the ingests.
+    fn serve_edge(
+        &mut self,
+        args: &Serve,
+        live: &Live,
+        peers: watch::Receiver<Peers>,
+        http: TcpListener,
+    ) {
         // Less than the half that its stage may take.
         let settings = Settings { drain: args.drain / 3, ..Settings::default() };
-        let edge = Edge::new(settings, live.edge.clone(), to_ingest, &mut self.registry);
+        let edge = Edge::new(settings, live.edge.clone(), peers, &mut self.registry);
         let stop = self.tasks.stop_of(Stage::Edge);
         self.tasks.spawn(Stage::Edge, "the webhook listener", async move {
             Ok(edge.serve(http, stop).await?)
