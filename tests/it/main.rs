@@ -73,6 +73,7 @@ mod load;
 mod queue_consume;
 mod queue_lanes;
 mod queue_settle;
+mod redis_roles;
 mod replay_dead;
 mod replay_erase;
 mod replay_events;
