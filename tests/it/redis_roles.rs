@@ -121,7 +121,7 @@ impl Fleet {
     fn calls(&self) -> BTreeMap<String, Vec<String>> {
         let mut calls = BTreeMap::<String, Vec<String>>::new();
         for asked in self.sink.asked() {
-            let id = asked.json()["parameters"]["id"].as_str().unwrap_or_default().to_owned();
+            let id = asked.json()["data"]["id"].as_str().unwrap_or_default().to_owned();
             calls.entry(id).or_default().push(asked.header("idempotency-key").to_owned());
         }
         calls
