@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::{
     manifest::{documents, signing_secret, source},
-    redis::Redis,
+    redis::{Cluster, Redis},
     server::{Launch, Server},
 };
 
@@ -20,7 +20,14 @@ use crate::{
 #[derive(Debug)]
 pub struct Site {
     folder: TempDir,
-    redis: OnceLock<Redis>,
+    redis: OnceLock<Servers>,
+}
+
+/// What a store in Redis is on.
+#[derive(Debug)]
+enum Servers {
+    Single(Redis),
+    Cluster(Cluster),
 }
 
 impl Default for Site {
@@ -103,17 +110,16 @@ impl Site {
     #[must_use]
     pub fn launch(&self) -> Launch {
         let launch = Launch::new(&self.config(), &self.store());
-        if std::env::var("STORE").as_deref() != Ok("redis") {
-            return launch;
-        }
-        let redis = self.redis.get_or_init(Redis::start_apart);
-        launch.flag("store", &redis.url()).cache_in(self.path().join("cache"))
-    }
-
-    /// The Redis that the program has, when it has one.
-    #[must_use]
-    pub fn redis(&self) -> Option<&Redis> {
-        self.redis.get()
+        let servers = match std::env::var("STORE").as_deref() {
+            Ok("redis") => self.redis.get_or_init(|| Servers::Single(Redis::start_apart())),
+            Ok("cluster") => self.redis.get_or_init(|| Servers::Cluster(Cluster::start_apart())),
+            _ => return launch,
+        };
+        let url = match servers {
+            Servers::Single(redis) => redis.url(),
+            Servers::Cluster(cluster) => cluster.url(),
+        };
+        launch.flag("store", &url).cache_in(self.path().join("cache"))
     }
 
     /// Starts it and waits until it is ready.

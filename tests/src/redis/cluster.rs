@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use redis::cmd;
 
-use super::{Redis, Setup, free_port};
+use super::{Redis, Setup, apart, free_port};
 use crate::wait::eventually;
 
 /// The masters: the slots are divided among them.
@@ -37,6 +37,15 @@ impl Cluster {
         let cluster = Self { nodes };
         cluster.join().await;
         cluster
+    }
+
+    /// As [`Cluster::start`] with the usual setup, for those who do not wait.
+    ///
+    /// # Panics
+    /// As [`Cluster::start`].
+    #[must_use]
+    pub fn start_apart() -> Self {
+        apart(|| Self::start(Setup::default()))
     }
 
     /// What `--store` takes for it: its masters as they were made.

@@ -114,11 +114,7 @@ impl Redis {
     /// As [`Redis::start`].
     #[must_use]
     pub fn start_apart() -> Self {
-        let starting = std::thread::spawn(|| {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime.expect("a runtime").block_on(Self::start(Setup::default()))
-        });
-        starting.join().expect("Redis starts")
+        apart(|| Self::start(Setup::default()))
     }
 
     /// What `--store` takes for it; with its user.
@@ -274,4 +270,15 @@ fn command(folder: &Path, setup: &Setup, port: u16) -> Command {
 fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     listener.local_addr().expect("it listens").port()
+}
+
+/// Waits for it on a thread of its own.
+fn apart<T: Send + 'static, F: Future<Output = T>>(
+    start: impl FnOnce() -> F + Send + 'static,
+) -> T {
+    let starting = std::thread::spawn(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime").block_on(start())
+    });
+    starting.join().expect("Redis starts")
 }

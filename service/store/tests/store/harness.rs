@@ -106,6 +106,28 @@ impl Fixture {
         dir.path()
     }
 
+    /// The same store as another process has it; `None`: there is no such thing.
+    pub(crate) async fn beside(&self, replica: &str) -> Option<Store> {
+        let At::Redis(server, name) = &self.at else { return None };
+        let (name, replica) = (name.clone(), replica.to_owned());
+        let clock = Some(self.clock());
+        let options = redis::Options { name, replica, health: None, clock };
+        Some(redis::Store::open(&server.target(), options).await.unwrap().into())
+    }
+
+    /// As if another process had become the owner of the source's partition; `false`: there is no such
+    /// thing.
+    pub(crate) async fn give_to_another(&self, source: &SourceId) -> bool {
+        let At::Redis(server, name) = &self.at else { return false };
+        let partition = u64::from_be_bytes(source.hash().0) % 16;
+        let key = format!("{name}{{p{partition:02}}}:own");
+        let mut connection = redis::connect::Connection::open(&server.target()).await.unwrap();
+        let mut set = ::redis::cmd("SET");
+        set.arg(key).arg("another").arg("PX").arg(60_000);
+        let _: () = set.query_async(&mut connection).await.unwrap();
+        true
+    }
+
     pub(crate) fn clock(&self) -> Clock {
         clock(&self.now)
     }

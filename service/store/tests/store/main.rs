@@ -9,3 +9,5 @@ mod embedded;
 mod harness;
 #[cfg(test)]
 mod server;
+#[cfg(test)]
+mod shared;
