@@ -11,6 +11,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use segment_source_tests::{
@@ -159,10 +160,11 @@ async fn ingests_killed_drained_and_cut_off_under_load_cost_nothing() {
     for (ingest, _) in &three.ingests {
         assert!(ingest.batches() > 0, "each has a share");
     }
-    let mut hits = [0, 0, 0];
+    let (mut hits, mut noticed) = ([0; 3], [Duration::ZERO; 3]);
     for round in 0..18 {
         let (kind, (ingest, relay)) = (round / 3 % 3, &three.ingests[round % 3]);
         let before = metric(&edge, "resubmitted_events_total").await;
+        let begun = Instant::now();
         match kind {
             // Its connections end, mid-batch, and there are no new ones.
             0 => {
@@ -175,6 +177,7 @@ async fn ingests_killed_drained_and_cut_off_under_load_cost_nothing() {
             _ => relay.pause(true),
         }
         ready(&edge, 2).await;
+        noticed[kind] = begun.elapsed().max(noticed[kind]);
         load.more(50).await;
         hits[kind] += u64::from(metric(&edge, "resubmitted_events_total").await > before);
         relay.to(&[ingest.address]);
@@ -187,7 +190,8 @@ async fn ingests_killed_drained_and_cut_off_under_load_cost_nothing() {
     let resubmitted = metric(&edge, "resubmitted_events_total").await;
     say(&format!(
         "edge_pool: {} events; of 6 each, killed hit {}, drained hit {}, cut off hit {} batches; \
-         {resubmitted} events sent again, {again} of them stored before; {refused} refused",
+         {resubmitted} events sent again, {again} of them stored before; {refused} refused; \
+         noticed after at most {noticed:.1?}",
         accepted.len(),
         hits[0],
         hits[1],
