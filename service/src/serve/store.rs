@@ -1,16 +1,17 @@
 //! Opening the store, wherever it is.
 
 use anyhow::{Context as _, bail};
+use segment_source_runtime::health::Latch;
 use segment_source_store::{
     Store, embedded,
     redis::{
         self,
-        check::{self, Code, Finding, gather},
+        check::{self, Code, Finding, Health, gather},
         connect::Connection,
         target::{StoreAt, Target},
     },
 };
-use tokio::task::spawn_blocking;
+use tokio::{sync::watch, task::spawn_blocking};
 
 use super::{Parts, Stage};
 use crate::args::Serve;
@@ -49,15 +50,31 @@ impl Parts {
         let (health, watching) =
             check::watch(connection, target.clone(), clock, metrics, &facts, check::INTERVAL);
         let stop = self.tasks.stop_of(Stage::Store);
+        let following = follow(health.clone(), target.is_cluster(), self.readiness.latch("redis"));
         self.tasks.spawn(Stage::Store, "the look at Redis", async move {
             tokio::select! {
                 () = watching => {}
+                () = following => {}
                 () = stop.cancelled() => {}
             }
             Ok(())
         });
         let options = redis::Options { replica, health: Some(health), ..redis::Options::default() };
         Ok(redis::Store::open(target, options).await?.into())
+    }
+}
+
+/// Ready as long as Redis can be reached, so that edges turn to an ingest that does.
+async fn follow(mut health: watch::Receiver<Health>, cluster: bool, latch: Latch) {
+    loop {
+        // Of a cluster others may be missing.
+        let all = |finding: &Finding| finding.at.is_none() || !cluster;
+        let unreachable = |finding: &Finding| finding.code == Code::Unreachable && all(finding);
+        let reached = !health.borrow_and_update().findings.iter().any(unreachable);
+        latch.set(reached);
+        if health.changed().await.is_err() {
+            return;
+        }
     }
 }
 
