@@ -1,6 +1,6 @@
 //! What scripts publish, to those who wait for it in this process.
 
-use std::pin::pin;
+use std::{collections::HashMap, pin::pin};
 
 use futures_util::StreamExt as _;
 use segment_source_core::source::SourceHash;
@@ -12,6 +12,9 @@ use super::{
     target::Target,
 };
 use crate::contract::StoreError;
+
+/// Fields that are named after sources.
+type OfSources = HashMap<Vec<u8>, Vec<u8>>;
 
 impl Store {
     /// Listens until the store is closed.
@@ -75,10 +78,7 @@ impl Store {
                 both.cmd("HGETALL").arg([&*prefix, name.as_bytes()].concat());
             }
             let found = both.query_async(&mut self.0.connection.clone()).await;
-            let (sources, cursors): (
-                Vec<(Vec<u8>, Vec<u8>)>,
-                std::collections::HashMap<Vec<u8>, Vec<u8>>,
-            ) = self.answer(found)?;
+            let (sources, cursors): (OfSources, OfSources) = self.answer(found)?;
             for (hash, newest) in sources {
                 let behind = cursors.get(&hash).is_none_or(|cursor| **cursor < newest[..8]);
                 if behind && let Ok(hash) = hash.try_into() {

@@ -62,6 +62,9 @@ impl Bound {
 
 pub(super) type Entry = (EventId, LogRecord);
 
+/// An entry of a stream: id, and fields with values.
+type InStream = (String, Vec<Vec<u8>>);
+
 impl Store {
     /// Up to `limit` entries and about [`LOOK_BYTES`]; the second says whether the range has ended.
     pub(super) async fn entries(
@@ -108,7 +111,7 @@ impl Store {
         both.arg("LIMIT").arg(0).arg(count);
         self.0.open()?;
         let found = both.query_async(&mut self.0.connection.clone()).await;
-        let (stream, erased): (Vec<(String, Vec<Vec<u8>>)>, Vec<Vec<u8>>) = self.answer(found)?;
+        let (stream, erased): (Vec<InStream>, Vec<Vec<u8>>) = self.answer(found)?;
         let mut entries = Vec::with_capacity(stream.len() + erased.len());
         for (id, fields) in stream {
             let stored = fields.get(1).ok_or(Fault::damaged("an entry of a log"))?;
