@@ -177,3 +177,26 @@ async fn a_cluster_whose_master_dies_serves_again() {
         works(&mut connection, &format!("p{partition:02}")).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_whose_master_hangs_serves_again() {
+    if !available() {
+        return;
+    }
+    let cluster = Cluster::start(Setup::default()).await;
+    let mut connection = open(&cluster.url()).await;
+    works(&mut connection, "p03").await;
+    let lost = cluster.master_of("{p03}:key").await;
+    // Its connections stay: the kernel takes what is sent.
+    cluster.nodes[lost].process().freeze();
+    eventually("the replica serves", || {
+        let mut connection = connection.clone();
+        async move { cmd("GET").arg("{p03}:key").query_async::<String>(&mut connection).await.ok() }
+    })
+    .await;
+    works(&mut connection, "p03").await;
+    cluster.nodes[lost].process().thaw();
+    for partition in 0..16 {
+        works(&mut connection, &format!("p{partition:02}")).await;
+    }
+}
