@@ -6,7 +6,7 @@ use redis::cmd;
 use segment_source_tests::{
     command::{Finished, run},
     process::root,
-    redis::{Cluster, Redis, Setup, available},
+    redis::{Cluster, Redis, Setup, available, tls_available},
     site::Site,
 };
 use serde_json::{Value, json};
@@ -68,7 +68,7 @@ async fn a_redis_is_judged_and_told_what_to_change() {
 
 #[tokio::test]
 async fn secrets_come_from_the_side_and_are_never_shown() {
-    if !available() {
+    if !tls_available() {
         return;
     }
     let user = Some(("ingest", "hunter2"));

@@ -39,6 +39,19 @@ pub fn available() -> bool {
     program().is_some() || skipped("redis-server missing; tests/tools/redis brings it")
 }
 
+/// Whether the server was built with TLS; as [`available`] otherwise.
+///
+/// # Panics
+/// As [`available`], and when the program cannot be run.
+#[must_use]
+pub fn tls_available() -> bool {
+    let Some(program) = program() else { return available() };
+    // It ends in any case: there is no certificate.
+    let output = Command::new(program).args(["--port", "0", "--tls-port", "1"]).output();
+    let said = String::from_utf8_lossy(&output.expect("it runs").stdout).into_owned();
+    !said.contains("Failed finding TLS support") || skipped("this server has no TLS")
+}
+
 /// How a server is set up.
 #[derive(Clone, Debug)]
 pub struct Setup {

@@ -7,7 +7,7 @@ use segment_source_store::redis::{
     target::Target,
 };
 use segment_source_tests::{
-    redis::{Cluster, Redis, Setup, available},
+    redis::{Cluster, Redis, Setup, available, tls_available},
     wait::{eventually, soon},
 };
 
@@ -73,7 +73,7 @@ async fn a_socket_a_port_and_a_user() {
 
 #[tokio::test]
 async fn tls_by_the_authority_that_is_given() {
-    if !available() {
+    if !tls_available() {
         return;
     }
     let redis = Redis::start(Setup::default().with_tls()).await;
@@ -204,7 +204,7 @@ async fn a_cluster_whose_master_hangs_serves_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_with_tls_and_a_user() {
-    if !available() {
+    if !tls_available() {
         return;
     }
     // Replicas log in as well.
