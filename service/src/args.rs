@@ -184,14 +184,17 @@ pub struct Serve {
         env = "SEGMENT_SOURCE_ADMIN"
     )]
     pub admin: Address,
-    /// gRPC address of the ingest (role edge).
+    /// gRPC address of the ingest (role edge); may be repeated. Each address that a name has is an
+    /// ingest of its own: all that are ready share the work, and names are resolved again every few
+    /// seconds. All of them must share one store.
     #[arg(
         long,
         value_name = "ADDR",
+        value_delimiter = ',',
         required_if_eq("role", "edge"),
         env = "SEGMENT_SOURCE_INGEST"
     )]
-    pub ingest: Option<Address>,
+    pub ingest: Vec<Address>,
     /// Folder with this process's certificate for gRPC: `tls.crt`, `tls.key` and `ca.crt`, read
     /// again when they change. Without it, gRPC stays on this machine.
     #[arg(long, value_name = "DIR", env = "SEGMENT_SOURCE_TLS")]
@@ -367,8 +370,13 @@ mod tests {
     #[test]
     fn an_edge_needs_its_ingest() {
         assert!(serve(&["--role", "edge"]).unwrap_err().contains("--ingest"));
-        let edge = serve(&["--role", "edge", "--ingest", "127.0.0.1:9090"]).unwrap();
-        assert_eq!(edge.ingest.unwrap().to_string(), "127.0.0.1:9090");
+        let check = |flags: &[&str], expected: &[&str]| {
+            let edge = serve(&[&["--role", "edge"], flags].concat()).unwrap();
+            let found: Vec<String> = edge.ingest.iter().map(ToString::to_string).collect();
+            assert_eq!(found, expected);
+        };
+        check(&["--ingest", "127.0.0.1:9090"], &["127.0.0.1:9090"]);
+        check(&["--ingest", "a:1,b:2", "--ingest", "c:3"], &["a:1", "b:2", "c:3"]);
     }
 
     #[test]

@@ -139,7 +139,8 @@ async fn a_full_store_is_503_and_heals_when_there_is_room() {
     assert_eq!(server.events("web").await.len(), accepted + 1, "nothing is lost, nothing is twice");
 }
 
-fn unshare() -> Option<&'static [&'static str]> {
+/// Runs a program with mounts of its own, where that is allowed.
+pub(crate) fn unshare() -> Option<&'static [&'static str]> {
     let ways: [&[&str]; 2] = [&["unshare", "-m"], &["unshare", "-rm"]];
     ways.into_iter().find(|way| {
         let mut probe = Command::new(way[0]);

@@ -39,6 +39,7 @@ mod deliver_tls;
 mod directory_flow;
 mod directory_read;
 mod edge_bad_input;
+mod edge_pool;
 mod edge_roles;
 mod edge_status;
 mod edge_unavailable;

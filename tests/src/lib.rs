@@ -10,6 +10,7 @@ pub mod command;
 pub mod health;
 pub mod history;
 pub mod http;
+pub mod ingests;
 pub mod knock;
 pub mod kube;
 pub mod manifest;

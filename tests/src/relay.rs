@@ -1,12 +1,15 @@
 //! A name with several addresses, as a headless Service has: connections to it go to one target
-//! after the other. Which targets there are can change; connections that are open stay.
+//! after the other. Which targets there are can change; connections that are open stay. It can also be
+//! a network that is cut: bytes stop without a word.
 
 use std::{
     net::SocketAddr,
+    pin::pin,
     sync::{Arc, Mutex},
 };
 
 use tokio::{
+    io::copy_bidirectional,
     net::{TcpListener, TcpStream},
     sync::watch,
     task::JoinHandle,
@@ -19,6 +22,7 @@ pub struct Relay {
     pub address: SocketAddr,
     targets: Arc<Mutex<Targets>>,
     open: watch::Sender<()>,
+    paused: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
 
@@ -40,9 +44,12 @@ impl Relay {
         let known = Arc::clone(&targets);
         let open = watch::Sender::new(());
         let cut = open.subscribe();
+        let paused = watch::Sender::new(false);
+        let pauses = paused.subscribe();
         let task = tokio::spawn(async move {
             while let Ok((mut near, _)) = listener.accept().await {
                 let (known, mut cut) = (Arc::clone(&known), cut.clone());
+                let mut pauses = pauses.clone();
                 cut.mark_unchanged();
                 tokio::spawn(async move {
                     let count = known.lock().expect("no panic while locked").all.len();
@@ -52,17 +59,21 @@ impl Relay {
                         if let Ok(mut far) = TcpStream::connect(target).await {
                             _ = near.set_nodelay(true);
                             _ = far.set_nodelay(true);
-                            tokio::select! {
-                                _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
-                                _ = cut.changed() => {}
+                            let mut copied = pin!(copy_bidirectional(&mut near, &mut far));
+                            loop {
+                                let flows = !*pauses.borrow_and_update();
+                                tokio::select! {
+                                    _ = &mut copied, if flows => return,
+                                    _ = cut.changed() => return,
+                                    Ok(()) = pauses.changed() => {}
+                                }
                             }
-                            return;
                         }
                     }
                 });
             }
         });
-        Self { address, targets, open, task }
+        Self { address, targets, open, paused, task }
     }
 
     /// From now on to these targets.
@@ -76,6 +87,11 @@ impl Relay {
     /// Ends every connection that is open.
     pub fn cut(&self) {
         self.open.send_replace(());
+    }
+
+    /// Stops all bytes, of new connections too, or lets them go on. Nobody is told.
+    pub fn pause(&self, paused: bool) {
+        self.paused.send_replace(paused);
     }
 
     /// What `serve --config` is told.

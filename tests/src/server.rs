@@ -34,6 +34,8 @@ pub struct Launch {
     environment: Vec<(String, String)>,
     namespace: String,
     ready: bool,
+    /// A folder with one for each role.
+    cache: Option<PathBuf>,
 }
 
 impl Launch {
@@ -47,6 +49,7 @@ impl Launch {
             environment: Vec::new(),
             namespace: NAMESPACE.to_owned(),
             ready: true,
+            cache: None,
         };
         let (config, store) = (config.display().to_string(), store.display().to_string());
         let launch =
@@ -62,6 +65,13 @@ impl Launch {
             Some(at) => self.arguments[at + 1] = value.to_owned(),
             None => self.arguments.extend([flag, value.to_owned()]),
         }
+        self
+    }
+
+    /// Keeps what a role remembers in a folder of its own inside this one.
+    #[must_use]
+    pub fn cache_in(mut self, folder: PathBuf) -> Self {
+        self.cache = Some(folder);
         self
     }
 
@@ -105,6 +115,11 @@ impl Launch {
                 command
             }
         };
+        if let Some(folder) = &self.cache {
+            let mut words = self.arguments.iter().skip_while(|word| *word != "--role");
+            let role = words.nth(1).map_or("all", String::as_str);
+            command.env("SEGMENT_SOURCE_CACHE", folder.join(role));
+        }
         command.args(&self.arguments).envs(self.environment.iter().cloned());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command

@@ -1,8 +1,10 @@
-//! A folder of its own for each test: manifests in `config`, the store in `store`.
+//! A folder of its own for each test: manifests in `config`, the store in `store`, or with STORE=redis in
+//! a Redis of its own.
 
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::OnceLock,
 };
 
 use serde_json::Value;
@@ -10,6 +12,7 @@ use tempfile::TempDir;
 
 use crate::{
     manifest::{documents, signing_secret, source},
+    redis::Redis,
     server::{Launch, Server},
 };
 
@@ -17,6 +20,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Site {
     folder: TempDir,
+    redis: OnceLock<Redis>,
 }
 
 impl Default for Site {
@@ -39,7 +43,8 @@ impl Site {
     #[must_use]
     pub fn inside(parent: &Path) -> Self {
         let folder = tempfile::Builder::new().prefix("segment-source-").tempdir_in(parent);
-        let site = Self { folder: folder.expect("a temporary folder") };
+        let folder = folder.expect("a temporary folder");
+        let site = Self { folder, redis: OnceLock::new() };
         fs::create_dir(site.config()).expect("a folder for manifests");
         site
     }
@@ -97,7 +102,18 @@ impl Site {
     /// How to start the program on this folder, `--role all` unless changed.
     #[must_use]
     pub fn launch(&self) -> Launch {
-        Launch::new(&self.config(), &self.store())
+        let launch = Launch::new(&self.config(), &self.store());
+        if std::env::var("STORE").as_deref() != Ok("redis") {
+            return launch;
+        }
+        let redis = self.redis.get_or_init(Redis::start_apart);
+        launch.flag("store", &redis.url()).cache_in(self.path().join("cache"))
+    }
+
+    /// The Redis that the program has, when it has one.
+    #[must_use]
+    pub fn redis(&self) -> Option<&Redis> {
+        self.redis.get()
     }
 
     /// Starts it and waits until it is ready.

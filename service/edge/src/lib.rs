@@ -4,16 +4,20 @@
 //!
 //! In the order of a request: [`serve`](Edge::serve) (connections), `receive` (the steps, one by
 //! one), `body` (limits and budget), [`LiveSource`] (verification and its latches), `posted`
-//! (a verified request on its way), `submit` (waiting for its answer), `link` (the one stream to
-//! ingest). `reply` is the table of every answer.
+//! (a verified request on its way), `submit` (waiting for its answer), `line` (where requests and
+//! links meet), `pool` (a link for each of the [`Peers`]), `link` (the stream to one ingest). `reply`
+//! is the table of every answer.
 
 mod body;
 mod bucket;
 mod headers;
 mod latch;
+mod line;
 mod link;
 mod live;
 mod metrics;
+mod peers;
+mod pool;
 mod posted;
 mod receive;
 mod reply;
@@ -23,6 +27,7 @@ mod sources;
 mod submit;
 
 pub use live::LiveSource;
+pub use peers::Peers;
 pub use reply::{Reply, Row};
 pub use serve::Edge;
 pub use settings::Settings;

@@ -1,7 +1,10 @@
 //! Names and labels of the edge's metrics. Every label has a bounded set of values; no source, no
 //! message and no secret is among them.
 
-use std::sync::{Arc, atomic::AtomicI64};
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
 
 use prometheus_client::{
     collector::Collector,
@@ -32,6 +35,15 @@ struct RefusalLabels {
     hint: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LinkLabels {
+    link: &'static str,
+}
+
+/// What links are called by their numbers; those beyond share the last name.
+const LINKS: [&str; 17] =
+    ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "more"];
+
 /// The edge's metrics; clones share them.
 #[derive(Clone, Debug)]
 pub(crate) struct Metrics {
@@ -42,6 +54,37 @@ pub(crate) struct Metrics {
     batch_events: Histogram,
     submit_seconds: Histogram,
     stream_breaks: Counter,
+    ingests: Gauge<i64, AtomicI64>,
+    batches: Family<LinkLabels, Counter>,
+    batches_unanswered: Family<LinkLabels, Gauge<i64, AtomicI64>>,
+    resubmitted_events: Counter,
+}
+
+/// What one link tells; its share of the gauge ends with it.
+#[derive(Debug)]
+pub(crate) struct LinkMetrics {
+    batches: Counter,
+    unanswered: Gauge<i64, AtomicI64>,
+    share: AtomicI64,
+}
+
+impl LinkMetrics {
+    /// Another batch was sent.
+    pub(crate) fn batch(&self) {
+        self.batches.inc();
+    }
+
+    /// So many batches are unanswered now.
+    pub(crate) fn unanswered(&self, batches: usize) {
+        let now = i64::try_from(batches).unwrap_or(i64::MAX);
+        self.unanswered.inc_by(now - self.share.swap(now, Ordering::Relaxed));
+    }
+}
+
+impl Drop for LinkMetrics {
+    fn drop(&mut self) {
+        self.unanswered(0);
+    }
 }
 
 impl Metrics {
@@ -54,6 +97,10 @@ impl Metrics {
             batch_events: Histogram::new(exponential_buckets(1.0, 2.0, 9)),
             submit_seconds: Histogram::new(exponential_buckets(0.000_5, 2.0, 14)),
             stream_breaks: Counter::default(),
+            ingests: Gauge::default(),
+            batches: Family::default(),
+            batches_unanswered: Family::default(),
+            resubmitted_events: Counter::default(),
         };
         let registry = registry.sub_registry_with_prefix(PREFIX);
         registry.register(
@@ -90,8 +137,24 @@ impl Metrics {
         );
         registry.register(
             "stream_breaks",
-            "How often the stream to ingest could not be opened or ended",
+            "How often the stream to an ingest could not be opened or ended",
             metrics.stream_breaks.clone(),
+        );
+        registry.register("ingests", "Ingests that are reached and ready", metrics.ingests.clone());
+        registry.register(
+            "batches",
+            "Batches sent, by link; a link is one ingest for as long as it is ready",
+            metrics.batches.clone(),
+        );
+        registry.register(
+            "batches_unanswered",
+            "Batches on their way now, by link",
+            metrics.batches_unanswered.clone(),
+        );
+        registry.register(
+            "resubmitted_events",
+            "Events that were sent and not answered, and waited to be sent again",
+            metrics.resubmitted_events.clone(),
         );
         registry.register_collector(Box::new(BodyBytes(Arc::clone(bodies))));
         metrics
@@ -130,6 +193,24 @@ impl Metrics {
 
     pub(crate) fn stream_broke(&self) {
         self.stream_breaks.inc();
+    }
+
+    pub(crate) fn ingests(&self, count: usize) {
+        self.ingests.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn resubmitted(&self, events: usize) {
+        self.resubmitted_events.inc_by(events as u64);
+    }
+
+    /// Those of the link with this number.
+    pub(crate) fn link(&self, number: usize) -> LinkMetrics {
+        let labels = LinkLabels { link: LINKS[number.min(LINKS.len() - 1)] };
+        LinkMetrics {
+            batches: self.batches.get_or_create_owned(&labels),
+            unanswered: self.batches_unanswered.get_or_create_owned(&labels),
+            share: AtomicI64::new(0),
+        }
     }
 }
 

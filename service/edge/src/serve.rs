@@ -19,13 +19,14 @@ use tokio_util::{
     sync::CancellationToken,
     task::{AbortOnDropHandle, TaskTracker},
 };
-use tonic::transport::Channel;
 
 use crate::{
-    Settings, Sources,
+    Peers, Settings, Sources,
     body::Bodies,
-    link::Link,
+    line::Line,
+    link::Bounds,
     metrics::Metrics,
+    pool::Pool,
     posted::Receipts,
     receive::{self, Shared},
     submit::Submitter,
@@ -44,25 +45,23 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 pub struct Edge {
     settings: Settings,
     sources: watch::Receiver<Arc<Sources>>,
-    channel: Channel,
+    peers: watch::Receiver<Peers>,
     bodies: Arc<Bodies>,
     metrics: Metrics,
 }
 
 impl Edge {
-    /// An edge that serves `sources` and submits over `channel`. The channel should notice dead
-    /// connections by itself (HTTP/2 keep-alive), and ingest must take messages of
-    /// `settings.body_limit` plus 1 MiB.
+    /// An edge that serves `sources` and submits to whichever of `peers` answers.
     #[must_use]
     pub fn new(
         settings: Settings,
         sources: watch::Receiver<Arc<Sources>>,
-        channel: Channel,
+        peers: watch::Receiver<Peers>,
         registry: &mut Registry,
     ) -> Self {
         let bodies = Arc::new(Bodies::new(&settings));
         let metrics = Metrics::new(registry, &bodies);
-        Self { settings, sources, channel, bodies, metrics }
+        Self { settings, sources, peers, bodies, metrics }
     }
 
     /// Serves until `shutdown` is cancelled. Then it stops accepting, answers new requests on open
@@ -72,21 +71,19 @@ impl Edge {
     /// # Errors
     /// When the system has no random numbers, or a part of the edge ended by itself.
     pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) -> io::Result<()> {
-        let (submitter, queue) = Submitter::new();
-        let link = Link::new(
-            self.channel,
-            queue,
-            self.settings.batches_in_flight,
-            self.settings.deadline,
-            self.metrics.clone(),
-        );
+        let line = Arc::<Line>::default();
+        let bounds = Bounds {
+            batches_in_flight: self.settings.batches_in_flight.max(1),
+            patience: self.settings.deadline,
+        };
+        let pool = Pool::new(self.peers, Arc::clone(&line), bounds, self.metrics.clone());
         let (closing, ending) = (CancellationToken::new(), CancellationToken::new());
         let under_way = TaskTracker::new();
         let shared = Arc::new(Shared {
             sources: self.sources,
             bodies: self.bodies,
             receipts: Receipts::new().map_err(io::Error::other)?,
-            submitter,
+            submitter: Submitter::new(line),
             deadline: self.settings.deadline,
             metrics: self.metrics,
             under_way: under_way.clone(),
@@ -105,12 +102,12 @@ impl Edge {
         let slots = Arc::new(Semaphore::new(self.settings.connections));
         // Dropping these ends what they own.
         let mut connections = JoinSet::new();
-        let mut link = AbortOnDropHandle::new(tokio::spawn(link.run()));
+        let mut pool = AbortOnDropHandle::new(tokio::spawn(pool.run()));
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => break,
-                ended = &mut link => {
-                    return Err(io::Error::other(format!("the link to ingest ended: {ended:?}")));
+                ended = &mut pool => {
+                    return Err(io::Error::other(format!("a link to ingest ended: {ended:?}")));
                 }
                 Some(_ended) = connections.join_next() => {}
                 (stream, slot) = accept(&listener, &slots) => {

@@ -23,7 +23,7 @@ pub struct Settings {
     pub connections: usize,
     /// From the head of a request to its answer. Default 4 s: Segment waits 5 s.
     pub deadline: Duration,
-    /// Batches on their way to ingest at the same time. Default 2: a cap is what makes batches
+    /// Batches on their way to one ingest at the same time. Default 2: a cap is what makes batches
     /// form by themselves; more only pays where commits are slow.
     pub batches_in_flight: usize,
     /// How long requests under way may take to finish after shutdown was asked for. Default 10 s.

@@ -1,4 +1,4 @@
-//! Waiting for ingest: a request is handed to the link in parts and answered when the last part
+//! Waiting for ingest: a request stands in the line in parts and is answered when the last part
 //! is durable, the deadline has passed, or the process ends.
 
 use std::{
@@ -7,15 +7,11 @@ use std::{
 };
 
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::oneshot,
     time::{Instant, timeout_at},
 };
 
-use crate::{Reply, posted::Posted};
-
-/// Parts of requests that may wait. More than the largest request has: 10,000 events with the
-/// largest head are less than 2,000 parts.
-pub(crate) const QUEUE: usize = 4_096;
+use crate::{Reply, line::Line, posted::Posted};
 
 /// Part of a request, waiting for its turn or its answer. It does not keep the request alive: when
 /// nobody waits for the answer any more, it is skipped.
@@ -25,6 +21,15 @@ pub(crate) struct Chunk {
     pub(crate) elements: Range<usize>,
     pub(crate) bytes: usize,
     pub(crate) answer: oneshot::Sender<Result<Tally, Reply>>,
+    /// An ingest was slow with it, and it was taken to another one.
+    pub(crate) moved: bool,
+}
+
+impl Chunk {
+    /// Whether somebody waits for its answer.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.posted.strong_count() > 0
+    }
 }
 
 /// What became of events.
@@ -34,42 +39,34 @@ pub(crate) struct Tally {
     pub(crate) duplicate: u64,
 }
 
-/// Hands requests to the link.
+/// Hands requests to the links.
 #[derive(Clone, Debug)]
-pub(crate) struct Submitter {
-    queue: mpsc::Sender<Chunk>,
-}
+pub(crate) struct Submitter(Arc<Line>);
 
 impl Submitter {
-    /// The submitter, and the link's end of its queue.
-    pub(crate) fn new() -> (Self, mpsc::Receiver<Chunk>) {
-        let (queue, waiting) = mpsc::channel(QUEUE);
-        (Self { queue }, waiting)
+    pub(crate) fn new(line: Arc<Line>) -> Self {
+        Self(line)
     }
 
     /// Submits every event of the request, in order, and waits until all are durable.
     pub(crate) async fn submit(&self, posted: Posted, deadline: Instant) -> Result<Tally, Reply> {
-        let parts = posted.parts();
-        // All or nothing, so that a request is not stored in part because of a full queue; and
-        // side by side, so that its events stay in order.
-        let slots = self.queue.try_reserve_many(parts.len()).map_err(|full| match full {
-            mpsc::error::TrySendError::Full(()) => Reply::QueueFull,
-            mpsc::error::TrySendError::Closed(()) => Reply::Draining,
-        })?;
         let posted = Arc::new(posted);
-        let mut answers = Vec::with_capacity(parts.len());
-        for (slot, part) in slots.zip(parts) {
+        let (mut chunks, mut answers) = (Vec::new(), Vec::new());
+        for part in posted.parts() {
             let (answer, answered) = oneshot::channel();
+            let (elements, bytes) = (part.elements, part.bytes);
             let posted = Arc::downgrade(&posted);
-            slot.send(Chunk { posted, elements: part.elements, bytes: part.bytes, answer });
+            chunks.push(Chunk { posted, elements, bytes, answer, moved: false });
             answers.push(answered);
         }
+        // All or nothing, so that a request is not stored in part because the line is full.
+        self.0.join(chunks)?;
         let mut total = Tally::default();
         for answered in answers {
             let answer = timeout_at(deadline, answered).await;
             let tally = answer
                 .map_err(|_too_late| Reply::IngestUnreachable)?
-                .map_err(|_link_ended| Reply::Draining)??;
+                .map_err(|_links_ended| Reply::Draining)??;
             total.accepted += tally.accepted;
             total.duplicate += tally.duplicate;
         }

@@ -5,7 +5,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use segment_source_core::source::{DestinationId, SourceId};
-use segment_source_store::{HoldLedger, Millis, Reason, Retain, StoreError, embedded::Store};
+use segment_source_store::{HoldLedger, Millis, Reason, Retain, Store, StoreError};
 use tokio::{
     sync::watch,
     time::{Instant, sleep_until},
@@ -65,7 +65,8 @@ impl Retention {
 
     async fn look_at(&mut self, sources: &Sources, all: bool) {
         self.seen.retain(|id, _| sources.sources.contains_key(id));
-        for source in sources.sources.values() {
+        // Of all processes that have the store, one does it.
+        for source in sources.sources.values().filter(|it| self.store.owns(it.id())) {
             let seen = Seen { kept: source.retention, suspended: source.delivery_suspended };
             let before = self.seen.insert(source.id().clone(), seen);
             if !all && before == Some(seen) {
@@ -95,7 +96,7 @@ impl Retention {
     }
 
     async fn expire(&self, queue: DestinationId, now: Millis) -> Result<(), StoreError> {
-        let Some(before) = too_old(&self.store.hold_ledger(&queue)?, now) else {
+        let Some(before) = too_old(&self.store.hold_ledger(&queue).await?, now) else {
             return Ok(());
         };
         let reason = Reason {

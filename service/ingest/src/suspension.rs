@@ -4,7 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use segment_source_store::{Ending, Hold, StoreError, embedded::Store};
+use segment_source_store::{Ending, Hold, Store, StoreError};
 use tokio::{
     sync::watch,
     task::yield_now,
@@ -72,7 +72,7 @@ impl Suspension {
     async fn note(&self, source: &Source) -> Result<(), StoreError> {
         for destination in &source.destinations {
             let id = source.id_of(destination);
-            let held = self.store.hold_ledger(&id)?.hold;
+            let held = self.store.hold_ledger(&id).await?.hold;
             if source.delivery_suspended() {
                 let since = self.store.now();
                 // Else there is nothing to be written, which the store would find too, later.

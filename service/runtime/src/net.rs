@@ -1,11 +1,22 @@
 //! Addresses as people write them, which of them may be used without TLS, listening on them, and
 //! why connecting failed.
 
-use std::{env, fmt, net::IpAddr, str::FromStr, time::Duration};
+use std::{
+    env, fmt, io,
+    net::{IpAddr, SocketAddr},
+    str::FromStr,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use jiff::SignedDuration;
-use tokio::net::TcpListener;
+use tokio::{
+    net::{TcpListener, lookup_host},
+    time::timeout,
+};
+
+/// How long a name may take to be resolved.
+const RESOLVE_TIME: Duration = Duration::from_secs(5);
 
 /// `HOST:PORT`, to listen on or to connect to; the host is a name or an IP address (IPv6 in
 /// brackets). Port 0 listens on any free port.
@@ -43,10 +54,38 @@ impl Address {
         }
     }
 
+    /// All addresses that its name has now. Takes at most five seconds.
+    ///
+    /// # Errors
+    /// When there is none, or nobody says in time which.
+    pub async fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
+        let looked_up = lookup_host((self.host(), self.port));
+        let found = timeout(RESOLVE_TIME, looked_up).await.map_err(|_elapsed| {
+            let what = format!("its name was not resolved in {RESOLVE_TIME:?}");
+            io::Error::new(io::ErrorKind::TimedOut, what)
+        })?;
+        let addresses: Vec<SocketAddr> = found?.collect();
+        match addresses.is_empty() {
+            true => Err(io::Error::new(io::ErrorKind::NotFound, "its name has no address")),
+            false => Ok(addresses),
+        }
+    }
+
     /// The address as a plaintext URL.
     #[must_use]
     pub fn http_url(&self) -> String {
         format!("http://{self}")
+    }
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Self {
+        let host = match address {
+            // Link-local addresses mean nothing without their zone.
+            SocketAddr::V6(v6) if v6.scope_id() != 0 => format!("{}%{}", v6.ip(), v6.scope_id()),
+            _ => address.ip().to_string(),
+        };
+        Self { host, port: address.port() }
     }
 }
 
@@ -124,7 +163,7 @@ pub fn host_name() -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{net::SocketAddr, time::Duration};
 
     use super::{Address, parse_duration};
 
@@ -144,6 +183,16 @@ mod tests {
         check("[::]:9090", "::", 9090, false);
         check("0.0.0.0:9090", "0.0.0.0", 9090, false);
         check("ingest.prod.svc:9090", "ingest.prod.svc", 9090, false);
+    }
+
+    #[tokio::test]
+    async fn sockets_are_addresses_that_resolve_to_themselves() {
+        for text in ["127.0.0.1:80", "[::1]:9090", "[fe80::1%1]:9090"] {
+            let socket: SocketAddr = text.parse().unwrap();
+            let address = Address::from(socket);
+            assert_eq!(address.to_string(), text);
+            assert_eq!(address.resolve().await.unwrap(), [socket]);
+        }
     }
 
     #[test]

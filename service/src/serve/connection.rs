@@ -23,6 +23,11 @@ pub(crate) const STREAM_WINDOW: u32 = 20 << 20;
 pub(crate) const CONNECTION_WINDOW: u32 = 32 << 20;
 /// Silence after which the other end is asked whether it is still there.
 pub(crate) const KEEPALIVE: Duration = Duration::from_secs(10);
+/// The same for an edge and its ingests, and how long the other end may take to say so. Together they
+/// are less than a request's deadline: what waits for an ingest that is cut off is sent to another
+/// one in time.
+const PING: Duration = Duration::from_secs(1);
+const PONG: Duration = Duration::from_secs(2);
 
 /// A buffer of this size sits between the two ends of a connection in memory.
 const DUPLEX_BUFFER: usize = 256 << 10;
@@ -51,7 +56,7 @@ pub(crate) fn in_memory() -> (Channel, Incoming) {
     (channel, Box::pin(ReceiverStream::new(incoming).map(Ok)))
 }
 
-/// A channel over TCP that connects when it is first used, and again whenever it must.
+/// A channel to one ingest over TCP that connects when it is first used, and again whenever it must.
 pub(crate) fn remote(ingest: &Address, dial: Dial) -> Channel {
     // Never resolved: what is dialled is said beside it.
     let endpoint = Endpoint::from_static(match dial {
@@ -59,8 +64,8 @@ pub(crate) fn remote(ingest: &Address, dial: Dial) -> Channel {
         Dial::Mutual(_) | Dial::Server(_) => "https://ingest.segment-source.internal",
     });
     let endpoint = endpoint
-        .http2_keep_alive_interval(KEEPALIVE)
-        .keep_alive_timeout(KEEPALIVE)
+        .http2_keep_alive_interval(PING)
+        .keep_alive_timeout(PONG)
         .keep_alive_while_idle(true);
     connect(&windows(endpoint), ingest, dial, Role::Ingest)
 }

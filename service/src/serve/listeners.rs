@@ -1,6 +1,6 @@
 //! The sockets of a process, and the rule which of them may lack TLS.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, slice};
 
 use anyhow::bail;
 use segment_source_runtime::net::bind;
@@ -62,12 +62,12 @@ impl Listeners {
 
 /// gRPC carries what was verified, and believes it; without TLS it must not leave the machine.
 fn refuse_foreign_plaintext(args: &Serve) -> anyhow::Result<()> {
-    let foreign = match args.role {
-        Role::All | Role::Ingest => Some(("--grpc", &args.grpc)),
-        Role::Edge => args.ingest.as_ref().map(|ingest| ("--ingest", ingest)),
+    let (flag, addresses) = match args.role {
+        Role::All | Role::Ingest => ("--grpc", slice::from_ref(&args.grpc)),
+        Role::Edge => ("--ingest", args.ingest.as_slice()),
     };
-    match foreign {
-        Some((flag, address)) if !address.is_loopback() && args.tls.is_none() => bail!(
+    match addresses.iter().find(|address| !address.is_loopback()) {
+        Some(address) if args.tls.is_none() => bail!(
             "{flag} {address} is beyond this machine, and gRPC without TLS stays on it: whoever \
              reaches it can read events and submit them as verified. Give the folder of a \
              certificate with --tls, or use a loopback address"
@@ -102,6 +102,7 @@ mod tests {
         check("--role edge --ingest 127.0.0.1:9090", true);
         check("--role edge --ingest 127.0.0.1:9090 --grpc 0.0.0.0:9090", true);
         check("--role edge --ingest ingest:9090", false);
+        check("--role edge --ingest 127.0.0.1:9090,10.0.0.1:9090", false);
         check("--role edge --ingest ingest:9090 --tls certificate", true);
     }
 }

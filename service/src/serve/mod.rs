@@ -4,10 +4,13 @@
 mod authenticate;
 mod connection;
 mod grpc;
+mod ingests;
 mod listeners;
+mod names;
 mod platform_token;
 mod reach;
 mod security;
+mod store;
 
 use std::{
     process::ExitCode,
@@ -15,12 +18,12 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use prometheus_client::registry::Registry;
 use segment_source_destinations::{
     Guard, HttpClient, delivery::Deliverer, directory::DirectoryService, queue::QueueService,
 };
-use segment_source_edge::{Edge, Settings};
+use segment_source_edge::{Edge, Peers, Settings};
 use segment_source_ingest::{AdminService, IngestService, Planner, Retention, Suspension};
 use segment_source_rpc::Access;
 use segment_source_runtime::{
@@ -30,17 +33,12 @@ use segment_source_runtime::{
     tasks::Tasks,
     tls::Security,
 };
-use segment_source_store::{
-    Clock, SystemClock,
-    embedded::{Options, Store},
-    redis::target::StoreAt,
-};
+use segment_source_store::{Clock, SystemClock};
 use tokio::{net::TcpListener, sync::watch, task::spawn_blocking};
-use tonic::transport::Channel;
 use tracing::info;
 
 pub use self::listeners::Addresses;
-use self::{connection::Incoming, listeners::Listeners, security::Own};
+use self::{connection::Incoming, ingests::Ingests, listeners::Listeners, security::Own};
 use crate::{
     args::{Role, Serve, Source},
     config::{self, Folder, Live, Operator, Provider, folder, operator},
@@ -93,7 +91,7 @@ pub(crate) async fn start(args: &Serve) -> anyhow::Result<Running> {
     let access = parts.follow_access(args, &live).await?;
     let grpc = listeners.grpc.map(|listener| (listener, own.listen(), access));
     let to_ingest = match args.role {
-        Role::Edge => Some(parts.reach_ingest(args, &own)?),
+        Role::Edge => Some(parts.reach_ingests(args, &own)),
         Role::Ingest => {
             parts.open_ingest(args, &live, None, grpc).await?;
             None
@@ -101,11 +99,11 @@ pub(crate) async fn start(args: &Serve) -> anyhow::Result<Running> {
         Role::All => {
             let (channel, incoming) = connection::in_memory();
             parts.open_ingest(args, &live, Some(incoming), grpc).await?;
-            Some(channel)
+            Some(watch::channel(Peers::from([("in this process".to_owned(), channel)])).1)
         }
     };
-    if let (Some(channel), Some(http)) = (to_ingest, listeners.http) {
-        parts.serve_edge(args, &live, channel, http);
+    if let (Some(peers), Some(http)) = (to_ingest, listeners.http) {
+        parts.serve_edge(args, &live, peers, http);
     }
     announce(args.role, addresses);
     Ok(Running { process: parts.into_process(args.drain), addresses })
@@ -204,18 +202,16 @@ impl Parts {
         Ok(Access::new(live.clients.clone(), platform))
     }
 
-    /// A channel to the ingest elsewhere, and readiness that follows it.
-    fn reach_ingest(&mut self, args: &Serve, own: &Own) -> anyhow::Result<Channel> {
-        let ingest = args.ingest.as_ref().context("name the ingest with --ingest HOST:PORT")?;
-        let channel = connection::remote(ingest, own.dial());
+    /// The ingests elsewhere that are ready, and readiness that follows them.
+    fn reach_ingests(&mut self, args: &Serve, own: &Own) -> watch::Receiver<Peers> {
         let latch = self.readiness.latch("ingest");
+        let (ingests, peers) = Ingests::new(args.ingest.clone(), own.dial(), latch);
         let stop = self.tasks.stop_of(Stage::Services);
-        let followed = reach::follow(channel.clone(), latch, stop);
-        self.tasks.spawn(Stage::Services, "the health watch of the ingest", async move {
-            followed.await;
+        self.tasks.spawn(Stage::Services, "the watch of the ingests", async move {
+            ingests.follow(stop).await;
             Ok(())
         });
-        Ok(channel)
+        peers
     }
 
     /// Opens the store and starts everything that works with it.
@@ -227,7 +223,7 @@ impl Parts {
         grpc: Option<(TcpListener, Security, Access)>,
     ) -> anyhow::Result<()> {
         let latch = self.readiness.latch("store");
-        let store = open_store(args, &self.clock).await?;
+        let store = self.open_store(args).await?;
         latch.set(true);
 
         let draining = self.tasks.stop_of(Stage::Services);
@@ -250,13 +246,18 @@ impl Parts {
         let retention = Retention::new(store.clone(), sources.clone());
         let suspension = Suspension::new(store.clone(), sources.clone());
         let planner = Planner::new(store.clone(), sources, registry);
+        // What the store says is due, is due by its clock.
+        let clock: Clock = {
+            let store = store.clone();
+            Arc::new(move || store.now())
+        };
         let deliverer = Deliverer::new(
             store.clone(),
             live.destinations.clone(),
             to_destinations(args).await?,
             args.knock_rate.iter().copied().collect(),
             registry,
-            self.clock.clock(),
+            clock,
             // Less than the half that its stage may take, unless those before it took very long.
             args.drain / 8,
         );
@@ -300,11 +301,17 @@ impl Parts {
         Ok(())
     }
 
-    /// Takes webhooks and hands them to the channel.
-    fn serve_edge(&mut self, args: &Serve, live: &Live, to_ingest: Channel, http: TcpListener) {
+    /// Takes webhooks and hands them to the ingests.
+    fn serve_edge(
+        &mut self,
+        args: &Serve,
+        live: &Live,
+        peers: watch::Receiver<Peers>,
+        http: TcpListener,
+    ) {
         // Less than the half that its stage may take.
         let settings = Settings { drain: args.drain / 3, ..Settings::default() };
-        let edge = Edge::new(settings, live.edge.clone(), to_ingest, &mut self.registry);
+        let edge = Edge::new(settings, live.edge.clone(), peers, &mut self.registry);
         let stop = self.tasks.stop_of(Stage::Edge);
         self.tasks.spawn(Stage::Edge, "the webhook listener", async move {
             Ok(edge.serve(http, stop).await?)
@@ -350,22 +357,4 @@ async fn to_destinations(args: &Serve) -> anyhow::Result<HttpClient> {
     spawn_blocking(move || HttpClient::new(guard, authorities.as_deref()))
         .await?
         .context("cannot reach destinations (--destination-ca)")
-}
-
-/// Opening reads the journal, which may take a moment and blocks.
-async fn open_store(args: &Serve, clock: &SystemClock) -> anyhow::Result<Store> {
-    let folder = match args.store.resolve()? {
-        StoreAt::Folder(folder) => folder,
-        StoreAt::Redis(target) => {
-            bail!("--store {target}: this version keeps events in a folder only; give --store DIR")
-        }
-    };
-    let options = Options::default();
-    let (time, passed) = (clock.clock(), clock.stopwatch());
-    let store = spawn_blocking(move || Store::open_with(&folder, options, time, passed))
-        .await?
-        .context("cannot open the store (--store)")?;
-    // What is due is on disk by the time of before.
-    clock.goes_on_from(store.newest().context("cannot read the store (--store)")?);
-    Ok(store)
 }

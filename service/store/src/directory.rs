@@ -8,8 +8,8 @@ use segment_source_core::{
 };
 
 use crate::{
+    Store,
     contract::{DirectoryWrite, Millis, StoreError, Written},
-    embedded::Store,
 };
 
 /// So many entries are removed at once.

@@ -125,6 +125,19 @@ impl Redis {
         redis
     }
 
+    /// As [`Redis::start`] with the usual setup, for those who do not wait.
+    ///
+    /// # Panics
+    /// As [`Redis::start`].
+    #[must_use]
+    pub fn start_apart() -> Self {
+        let starting = std::thread::spawn(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.expect("a runtime").block_on(Self::start(Setup::default()))
+        });
+        starting.join().expect("Redis starts")
+    }
+
     /// What `--store` takes for it; with its user.
     #[must_use]
     pub fn url(&self) -> String {

@@ -21,7 +21,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use prometheus_client::registry::Registry;
 use segment_source_core::source::DestinationId;
-use segment_source_store::{Clock, embedded::Store};
+use segment_source_store::{Clock, Store};
 use tokio::{sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use segment_source_store::{LeaseToken, Settlement, StoreError, embedded::Store};
+use segment_source_store::{LeaseToken, Settlement, Store, StoreError};
 use tokio::{task::JoinHandle, time::sleep};
 use tracing::warn;
 

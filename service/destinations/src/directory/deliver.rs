@@ -6,7 +6,7 @@ use segment_source_core::{
     mapping::ActionType,
     source::SourceId,
 };
-use segment_source_store::{Leased, embedded::Store};
+use segment_source_store::{Leased, Store};
 
 use super::{
     end::end_dependants,

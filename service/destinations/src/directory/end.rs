@@ -5,7 +5,7 @@ use segment_source_core::{
     directory::{Key, Record, Stamp},
     source::SourceId,
 };
-use segment_source_store::{DirectoryWrite, Written, embedded::Store};
+use segment_source_store::{DirectoryWrite, Store, Written};
 
 use super::write::{Fault, TRIES};
 

@@ -8,7 +8,7 @@ use segment_source_core::{
     source::SourceId,
 };
 use segment_source_proto::{directory::v1::Entity, queue::v1::Delivery};
-use segment_source_store::embedded::Store;
+use segment_source_store::Store;
 use tonic::Status;
 
 use super::{present::Known, problem, write::bytes};

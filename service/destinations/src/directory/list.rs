@@ -7,7 +7,7 @@ use segment_source_core::{
     source::SourceId,
 };
 use segment_source_proto::directory::v1::{ListRequest, ListResponse};
-use segment_source_store::embedded::Store;
+use segment_source_store::Store;
 use tonic::Status;
 
 use super::{

@@ -9,7 +9,7 @@ use segment_source_core::{
     source::SourceId,
 };
 use segment_source_proto::directory::v1 as wire;
-use segment_source_store::{DirectoryRecord, embedded::Store};
+use segment_source_store::{DirectoryRecord, Store};
 use tonic::Status;
 
 use super::{problem, write::bytes};

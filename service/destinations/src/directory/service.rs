@@ -9,7 +9,7 @@ use segment_source_proto::directory::v1::{
     directory_server::{Directory, DirectoryServer},
 };
 use segment_source_rpc::{Caller, Permit, Right, caller};
-use segment_source_store::embedded::Store;
+use segment_source_store::Store;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};

@@ -8,7 +8,7 @@ use segment_source_core::{
     directory::{Change, Damaged, Effect, Key, MAX_PROPERTIES, Record, Refusal, Stamp, What},
     source::SourceId,
 };
-use segment_source_store::{DirectoryWrite, StoreError, Written, embedded::Store};
+use segment_source_store::{DirectoryWrite, Store, StoreError, Written};
 
 use crate::delivery::code;
 

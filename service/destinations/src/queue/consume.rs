@@ -10,7 +10,7 @@ use segment_source_proto::queue::v1::{
     settlement_result::Status as Settled,
 };
 use segment_source_rpc::{Caller, Right};
-use segment_source_store::{LeaseToken, Millis, embedded::Store};
+use segment_source_store::{LeaseToken, Millis, Store};
 use tonic::{Status, Streaming};
 
 use crate::directory::Message;

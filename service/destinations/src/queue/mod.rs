@@ -20,7 +20,7 @@ use segment_source_proto::queue::v1::{
     queue_server::{Queue, QueueServer},
 };
 use segment_source_rpc::{Caller, Permit, Right, caller};
-use segment_source_store::embedded::Store;
+use segment_source_store::Store;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};

@@ -136,8 +136,8 @@ impl Take {
             Some(state) if state.suspended => Ok(Taken::default()),
             Some(_) => {
                 let store = &self.service.store;
-                let ledger =
-                    store.hold_ledger(&self.queue).map_err(|error| problem::store(&error))?;
+                let ledger = store.hold_ledger(&self.queue).await;
+                let ledger = ledger.map_err(|error| problem::store(&error))?;
                 match ledger.hold.filter(|hold| !hold.is_over(store.now())) {
                     Some(hold) => Ok(Taken { leases: Vec::new(), next_due: hold.until }),
                     None => store.take(&self.queue, max, self.lease).await,

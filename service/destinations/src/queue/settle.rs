@@ -7,7 +7,7 @@ use segment_source_proto::queue::v1::{
     self as wire, SettlementResult, settlement::Outcome as WireOutcome, settlement_result::Status,
 };
 use segment_source_rpc::{Caller, Right};
-use segment_source_store::{LeaseToken, Reason, Settled, Settlement, embedded::Store};
+use segment_source_store::{LeaseToken, Reason, Settled, Settlement, Store};
 
 use super::{
     LONGEST_LEASE, SHORTEST_LEASE,

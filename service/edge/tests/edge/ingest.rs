@@ -37,15 +37,23 @@ pub(crate) enum Behaviour {
     AnswerTooLittle,
 }
 
+/// What is stored; several servers may share it, as ingests do.
+#[derive(Default)]
+struct Stored {
+    submissions: Vec<Submission>,
+    duplicates: usize,
+    /// What each receipt got.
+    receipts: HashMap<Vec<u8>, Outcome>,
+    /// How often a receipt came again.
+    again: usize,
+}
+
 /// The server's memory.
 #[derive(Default)]
 struct Memory {
     /// For the next batches; then everything is stored.
     script: VecDeque<Behaviour>,
-    stored: Vec<Submission>,
-    duplicates: usize,
-    /// What each receipt got.
-    receipts: HashMap<Vec<u8>, Outcome>,
+    stored: Arc<Mutex<Stored>>,
     batches: Vec<usize>,
     streams: usize,
 }
@@ -68,9 +76,19 @@ struct Service {
 
 impl FakeStore {
     pub(crate) async fn start() -> Self {
+        Self::over(Arc::default()).await
+    }
+
+    /// Another server that shares what is stored.
+    pub(crate) async fn beside(&self) -> Self {
+        let stored = Arc::clone(&self.memory.lock().unwrap().stored);
+        Self::over(stored).await
+    }
+
+    async fn over(stored: Arc<Mutex<Stored>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let memory = Arc::<Mutex<Memory>>::default();
+        let memory = Arc::new(Mutex::new(Memory { stored, ..Memory::default() }));
         let held = Arc::new(watch::Sender::new(false));
         let seen = Arc::new(watch::Sender::new(0));
         let service = Service {
@@ -111,18 +129,27 @@ impl FakeStore {
         *self.seen.borrow()
     }
 
+    fn with_stored<T>(&self, read: impl FnOnce(&Stored) -> T) -> T {
+        read(&self.memory.lock().unwrap().stored.lock().unwrap())
+    }
+
     pub(crate) fn stored(&self) -> Vec<Submission> {
-        self.memory.lock().unwrap().stored.clone()
+        self.with_stored(|stored| stored.submissions.clone())
     }
 
     /// The bodies of what was stored, in order.
     pub(crate) fn bodies(&self) -> Vec<String> {
         let text = |body: &[u8]| String::from_utf8_lossy(body).into_owned();
-        self.memory.lock().unwrap().stored.iter().map(|s| text(&s.body)).collect()
+        self.with_stored(|stored| stored.submissions.iter().map(|s| text(&s.body)).collect())
     }
 
     pub(crate) fn duplicates(&self) -> usize {
-        self.memory.lock().unwrap().duplicates
+        self.with_stored(|stored| stored.duplicates)
+    }
+
+    /// How often a receipt came again, at any of the servers.
+    pub(crate) fn again(&self) -> usize {
+        self.with_stored(|stored| stored.again)
     }
 
     /// Events in each batch that was looked at.
@@ -135,24 +162,31 @@ impl FakeStore {
     }
 }
 
-impl Memory {
+impl Stored {
     fn store(&mut self, submission: &Submission) -> Outcome {
         if let Some(outcome) = self.receipts.get(&submission.receipt[..]) {
+            self.again += 1;
             return *outcome;
         }
         // Equal bodies stand for equal idempotency keys.
-        let outcome = match self.stored.iter().any(|known| known.body == submission.body) {
+        let outcome = match self.submissions.iter().any(|known| known.body == submission.body) {
             true => {
                 self.duplicates += 1;
                 Outcome::Duplicate
             }
             false => {
-                self.stored.push(submission.clone());
+                self.submissions.push(submission.clone());
                 Outcome::Accepted
             }
         };
         self.receipts.insert(submission.receipt.to_vec(), outcome);
         outcome
+    }
+}
+
+impl Memory {
+    fn store(&mut self, submission: &Submission) -> Outcome {
+        self.stored.lock().unwrap().store(submission)
     }
 
     /// The answer to a batch; `None` to break the stream, an empty one to stay silent.

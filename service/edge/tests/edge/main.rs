@@ -7,4 +7,5 @@ mod drain;
 mod ingest;
 mod limits;
 mod link;
+mod pool;
 mod rig;

@@ -3,14 +3,14 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Instant};
 
 use prometheus_client::{encoding::text::encode, registry::Registry};
-use segment_source_edge::{Edge, LiveSource, Settings, SourceState, Sources};
+use segment_source_edge::{Edge, LiveSource, Peers, Settings, SourceState, Sources};
 use segment_source_proto::config::v1::{
     RequiredHeader, SecretValue, Verification,
     verification::{BatchPolicy, Mode},
 };
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Endpoint;
+use tonic::transport::{Channel, Endpoint};
 
 use crate::{
     client::{Answer, Post, SECRET},
@@ -21,11 +21,19 @@ pub(crate) const TOKEN: &str = "not-a-real-token";
 
 pub(crate) struct Rig {
     pub(crate) edge: SocketAddr,
+    /// The only peer, unless a test changes that.
     pub(crate) ingest: FakeStore,
+    pub(crate) peers: watch::Sender<Peers>,
     pub(crate) shutdown: CancellationToken,
     pub(crate) task: JoinHandle<io::Result<()>>,
     sources: watch::Sender<Arc<Sources>>,
     registry: Registry,
+}
+
+/// An ingest as a peer of the edge.
+pub(crate) fn peer(ingest: &FakeStore) -> (String, Channel) {
+    let endpoint = Endpoint::from_shared(format!("http://{}", ingest.address)).unwrap();
+    (ingest.address.to_string(), endpoint.tcp_nodelay(true).connect_lazy())
 }
 
 /// A source that enforces [`SECRET`] and refuses arrays.
@@ -62,18 +70,15 @@ impl Rig {
     /// An edge that serves nothing yet, its configuration synced.
     pub(crate) async fn start(settings: Settings) -> Self {
         let ingest = FakeStore::start().await;
-        let channel = Endpoint::from_shared(format!("http://{}", ingest.address))
-            .unwrap()
-            .tcp_nodelay(true)
-            .connect_lazy();
+        let peers = watch::Sender::new(Peers::from([peer(&ingest)]));
         let (sources, receiver) = watch::channel(Arc::default());
         let mut registry = Registry::default();
-        let edge = Edge::new(settings, receiver, channel, &mut registry);
+        let edge = Edge::new(settings, receiver, peers.subscribe(), &mut registry);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(edge.serve(listener, shutdown.clone()));
-        let rig = Self { edge: address, ingest, shutdown, task, sources, registry };
+        let rig = Self { edge: address, ingest, peers, shutdown, task, sources, registry };
         rig.change(|sources| sources.synced = true);
         rig
     }

@@ -5,7 +5,7 @@ use prost_types::Timestamp;
 use segment_source_core::source::DestinationId;
 use segment_source_proto::admin::v1::{DestinationHold, DestinationStatus, HoldRequest};
 use segment_source_rpc::problem::{invalid, not_found};
-use segment_source_store::{Ending, Hold, Millis, embedded::Store};
+use segment_source_store::{Ending, Hold, Millis, Store};
 use tonic::Status;
 
 use super::{present::timestamp, request::millis};
@@ -21,7 +21,7 @@ pub(super) async fn list(store: &Store, source: &Source) -> Result<Vec<Destinati
     for destination in &source.destinations {
         let id = source.id_of(destination);
         let backlog = store.backlog(&id).await.map_err(|error| status::store(&error))?;
-        let ledger = store.hold_ledger(&id).map_err(|error| status::store(&error))?;
+        let ledger = store.hold_ledger(&id).await.map_err(|error| status::store(&error))?;
         all.push(DestinationStatus {
             name: destination.name.clone(),
             kind: destination.kind.to_owned(),

@@ -7,7 +7,7 @@ use futures_util::stream::unfold;
 use segment_source_core::{event::EventId, source::SourceId};
 use segment_source_proto::admin::v1::EraseUserResponse;
 use segment_source_rpc::{Permit, problem};
-use segment_source_store::{directory::erase_user, embedded::Store};
+use segment_source_store::{Store, directory::erase_user};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 

@@ -22,7 +22,7 @@ use segment_source_proto::admin::v1::{
     admin_server::{Admin, AdminServer},
 };
 use segment_source_rpc::{Caller, Permit, Right, caller, problem};
-use segment_source_store::embedded::Store;
+use segment_source_store::Store;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};

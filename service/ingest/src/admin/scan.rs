@@ -13,7 +13,7 @@ use segment_source_proto::admin::v1::{
     ListEventsResponse, Progress, list_events_response::Response,
 };
 use segment_source_rpc::{Permit, problem};
-use segment_source_store::{LogEntry, embedded::Store};
+use segment_source_store::{LogEntry, Store};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 

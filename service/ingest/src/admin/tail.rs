@@ -7,7 +7,7 @@ use futures_util::stream::unfold;
 use segment_source_core::{event::EventId, source::SourceId};
 use segment_source_proto::admin::v1::TailEventsResponse;
 use segment_source_rpc::{Permit, problem};
-use segment_source_store::{LogEntry, LogRange, embedded::Store};
+use segment_source_store::{LogEntry, LogRange, Store};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 

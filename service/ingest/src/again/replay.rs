@@ -8,7 +8,7 @@ use futures_util::stream::unfold;
 use segment_source_core::event::{ActionId, EventId};
 use segment_source_proto::admin::v1::ReplayResponse;
 use segment_source_rpc::{Permit, problem};
-use segment_source_store::{ActionStatus, LogEntry, PlannedEvent, ReplayId, embedded::Store};
+use segment_source_store::{ActionStatus, LogEntry, PlannedEvent, ReplayId, Store};
 use tokio::{sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;

@@ -17,7 +17,7 @@ use std::{
 
 use prometheus_client::registry::Registry;
 use segment_source_core::source::SourceId;
-use segment_source_store::embedded::Store;
+use segment_source_store::Store;
 use tokio::{
     sync::watch,
     task::{self, JoinSet},

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use segment_source_core::event::{Event, EventId};
-use segment_source_store::{PlannedEvent, StoreError, Unplanned, embedded::Store};
+use segment_source_store::{PlannedEvent, Store, StoreError, Unplanned};
 
 use super::render::render;
 use crate::{Source, again::revivals, metrics::PlanMetrics};

@@ -16,7 +16,7 @@ use segment_source_proto::ingest::v1::{
     ingest_server::{Ingest, IngestServer},
 };
 use segment_source_rpc::{Permit, Right, caller};
-use segment_source_store::embedded::Store;
+use segment_source_store::Store;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};

@@ -30,8 +30,8 @@ use segment_source_proto::{
 };
 use segment_source_rpc::{Access, Caller, Clients};
 use segment_source_store::{
-    Leased,
-    embedded::{Options, Store},
+    Leased, Store,
+    embedded::{self, Options},
     system_clock,
 };
 use tempfile::TempDir;
@@ -69,7 +69,8 @@ impl Ingest {
     pub(crate) async fn serve(sources: &[config::Source]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let options = Options { reserve: 0, ..Options::default() };
-        let store = Store::open(folder.path(), options, system_clock()).unwrap();
+        let store =
+            Store::from(embedded::Store::open(folder.path(), options, system_clock()).unwrap());
         let (sender, receiver) = watch::channel(snapshot(sources));
         let draining = CancellationToken::new();
         let mut registry = Registry::default();

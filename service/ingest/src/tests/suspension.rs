@@ -5,8 +5,8 @@ use std::sync::Arc;
 use segment_source_core::source::DestinationId;
 use segment_source_proto::config::v1 as config;
 use segment_source_store::{
-    Ending, Hold,
-    embedded::{Options, Store},
+    Ending, Hold, Store,
+    embedded::{self, Options},
     system_clock,
 };
 use tempfile::TempDir;
@@ -31,7 +31,8 @@ impl Rig {
     fn start(sources: &[config::Source]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let options = Options { reserve: 0, ..Options::default() };
-        let store = Store::open(folder.path(), options, system_clock()).unwrap();
+        let store =
+            Store::from(embedded::Store::open(folder.path(), options, system_clock()).unwrap());
         let (sources, seen) = watch::channel(snapshot(sources));
         let cancel = CancellationToken::new();
         let running = tokio::spawn(Suspension::new(store.clone(), seen).run(cancel.clone()));
@@ -42,14 +43,14 @@ impl Rig {
         self.sources.send_replace(snapshot(std::slice::from_ref(source)));
     }
 
-    fn held(&self, name: &str) -> Option<Hold> {
-        self.store.hold_ledger(&queue(name)).unwrap().hold
+    async fn held(&self, name: &str) -> Option<Hold> {
+        self.store.hold_ledger(&queue(name)).await.unwrap().hold
     }
 
     /// Waits until a destination is held for this reason; `None`: not at all.
     async fn is_held(&self, name: &str, reason: Option<&str>) {
         until(async || {
-            let held = self.held(name);
+            let held = self.held(name).await;
             (held.as_ref().map(|hold| hold.reason.as_str()) == reason).then_some(())
         })
         .await;
@@ -88,10 +89,14 @@ async fn a_suspension_is_noted_and_ends_with_it_wherever_the_destination_was_mea
     rig.configure(&web(true, &["default"]));
     rig.configure(&web(false, &["default"]));
     rig.is_held("default", None).await;
-    assert_eq!(rig.held("other").unwrap().reason, NOTE, "nobody looks at it");
+    assert_eq!(rig.held("other").await.unwrap().reason, NOTE, "nobody looks at it");
     rig.configure(&web(false, &["default", "other"]));
     rig.is_held("other", None).await;
-    assert_eq!(rig.store.hold_ledger(&queue("other")).unwrap().past.len(), 1, "it is remembered");
+    assert_eq!(
+        rig.store.hold_ledger(&queue("other")).await.unwrap().past.len(),
+        1,
+        "it is remembered"
+    );
     rig.stop().await;
 }
 
@@ -102,11 +107,11 @@ async fn a_hold_by_hand_outlives_the_suspension() {
     rig.store.hold(&queue("during"), hold(&rig.store, "by hand")).await.unwrap();
     rig.configure(&web(false, &["before", "during", "other"]));
     rig.is_held("other", None).await;
-    assert_eq!(rig.held("during").unwrap().reason, "by hand");
+    assert_eq!(rig.held("during").await.unwrap().reason, "by hand");
     rig.store.hold(&queue("before"), hold(&rig.store, "by hand")).await.unwrap();
     rig.configure(&web(true, &["before", "during", "other"]));
     rig.is_held("other", Some(NOTE)).await;
-    assert_eq!(rig.held("before").unwrap().reason, "by hand");
+    assert_eq!(rig.held("before").await.unwrap().reason, "by hand");
     rig.stop().await;
 }
 

@@ -83,7 +83,7 @@ pub(super) async fn run(args: Args, output: Output) -> anyhow::Result<ExitCode> 
         http: args.http,
         grpc: args.grpc,
         admin: args.admin,
-        ingest: None,
+        ingest: Vec::new(),
         tls: None,
         platform_token: None,
         allow_destination: Vec::new(),

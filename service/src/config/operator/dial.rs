@@ -8,15 +8,11 @@ use segment_source_runtime::{
     net::Address,
     tls::{Dial, Identities, Role, connect},
 };
-use tokio::{net::lookup_host, time::timeout};
 use tonic::transport::{Channel, Endpoint};
 
 /// Silence after which the other end is asked whether it is still there, and how long it may take
 /// to say so.
 const KEEPALIVE: Duration = Duration::from_secs(10);
-
-/// How long a name may take to be resolved.
-const RESOLVE_TIME: Duration = Duration::from_secs(5);
 
 /// A state holds all mappings of one source; etcd keeps the manifest below 2 MiB.
 const MAX_MESSAGE: usize = 16 << 20;
@@ -40,25 +36,14 @@ impl Servers {
     /// # Errors
     /// When there is none.
     pub(super) async fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
-        let looked_up = lookup_host((self.address.host(), self.address.port()));
-        let found = timeout(RESOLVE_TIME, looked_up).await.map_err(|_elapsed| {
-            let what = format!("its name was not resolved in {RESOLVE_TIME:?}");
-            io::Error::new(io::ErrorKind::TimedOut, what)
-        })?;
-        let addresses: Vec<SocketAddr> = found?.collect();
-        match addresses.is_empty() {
-            true => Err(io::Error::new(io::ErrorKind::NotFound, "its name has no address")),
-            false => Ok(addresses),
-        }
+        self.address.resolve().await
     }
 
     /// A client of one of them, which connects when it is first used.
     pub(super) fn client(&self, server: SocketAddr) -> ConfigClient<Channel> {
         let dial = self.identities.clone().map_or(Dial::Plaintext, Dial::Mutual);
         let endpoint = endpoint(self.identities.is_some());
-        // A socket's address can be dialled, unless it has a zone.
-        let address = server.to_string().parse().unwrap_or_else(|_| self.address.clone());
-        let channel = connect(&endpoint, &address, dial, Role::Operator);
+        let channel = connect(&endpoint, &server.into(), dial, Role::Operator);
         ConfigClient::new(channel).max_decoding_message_size(MAX_MESSAGE)
     }
 }

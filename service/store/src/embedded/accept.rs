@@ -1,49 +1,21 @@
 //! Events into the log: claim of key or receipt, and entry. What a claim means is in
 //! [`super`]; batching is [`super::writer`]'s.
 
-use hmac::{Hmac, KeyInit, Mac};
 use prost::Message;
 use segment_source_core::source::SourceId;
-use sha2::Sha256;
 
 use super::{
-    fault::Fault,
     keys::Space,
     numbers::Numbers,
-    records::{Claim, LogRecord, SourceRecord},
+    stored::{Claim, SourceRecord},
     txn::Txn,
 };
-use crate::contract::{Accepted, Millis, NewEvent, RECEIPT_WINDOW, Receipt};
-
-/// Makes fingerprints of keys: nobody who does not have the store can tell which key one stands
-/// for, or choose two keys that share one.
-#[derive(Clone)]
-pub(super) struct Fingerprints(Hmac<Sha256>);
-
-/// HMAC-SHA256, the first 16 bytes.
-type Fingerprint = [u8; 16];
-
-impl Fingerprints {
-    pub(super) fn new(key: [u8; 32]) -> Self {
-        // HMAC fills shorter keys up with zeros.
-        let mut block = [0; 64];
-        block[..32].copy_from_slice(&key);
-        Self(Hmac::new(&block.into()))
-    }
-
-    /// Each part preceded by its length, so that no two lists of parts are the same bytes.
-    fn of(&self, kind: u8, parts: &[&[u8]]) -> Fingerprint {
-        let mut mac = self.0.clone();
-        mac.update(&[kind]);
-        for part in parts {
-            mac.update(&(part.len() as u64).to_be_bytes());
-            mac.update(part);
-        }
-        let mut fingerprint = [0; 16];
-        fingerprint.copy_from_slice(&mac.finalize().into_bytes()[..16]);
-        fingerprint
-    }
-}
+use crate::{
+    contract::{Accepted, Millis, NewEvent, Receipt},
+    fault::Fault,
+    fingerprint::{Fingerprint, Fingerprints},
+    records::LogRecord,
+};
 
 /// A new event with everything done that needs no order.
 pub(super) struct Prepared {
@@ -59,15 +31,8 @@ pub(super) struct Prepared {
 
 impl Prepared {
     pub(super) fn new(fingerprints: &Fingerprints, new: NewEvent) -> Self {
-        let NewEvent { source, receipt, window, event } = new;
-        let (fingerprint, window) = match (&event.key, window) {
-            (Some(key), Some(window)) => {
-                let event_type = event.event_type.as_deref().unwrap_or_default();
-                let scope = [source.as_str(), event_type, key].map(str::as_bytes);
-                (fingerprints.of(b'k', &scope), window)
-            }
-            _ => (fingerprints.of(b'r', &[source.as_str().as_bytes(), &receipt.0]), RECEIPT_WINDOW),
-        };
+        let (fingerprint, window) = fingerprints.claim(&new);
+        let NewEvent { source, receipt, event, .. } = new;
         Self {
             source,
             receipt,
@@ -125,19 +90,5 @@ impl Prepared {
         let newest = SourceRecord { name, newest: entry.to_bytes().to_vec() };
         txn.put(Space::Sources, &source.0, newest.encode_to_vec());
         Ok(accepted)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Fingerprints;
-
-    #[test]
-    fn fingerprints_tell_parts_and_keys_apart() {
-        let one = Fingerprints::new([1; 32]);
-        assert_eq!(one.of(b'k', &[b"a", b"bc"]), one.of(b'k', &[b"a", b"bc"]));
-        assert_ne!(one.of(b'k', &[b"a", b"bc"]), one.of(b'k', &[b"ab", b"c"]));
-        assert_ne!(one.of(b'k', &[b"a"]), one.of(b'r', &[b"a"]));
-        assert_ne!(one.of(b'k', &[b"a"]), Fingerprints::new([2; 32]).of(b'k', &[b"a"]));
     }
 }

@@ -5,14 +5,16 @@ use tokio::sync::oneshot;
 
 use super::{
     accept, expire,
-    holds::Place,
     keys::QueueKey,
     plan, retain,
     take::{Granted, Wanted},
 };
-use crate::contract::{
-    Accepted, DirectoryWrite, Ending, Hold, LeaseToken, Reason, Removed, ReplayId, Revival,
-    Settled, Settlement, StoreError, Written,
+use crate::{
+    contract::{
+        Accepted, DirectoryWrite, Ending, Hold, LeaseToken, Reason, Removed, ReplayId, Revival,
+        Settled, Settlement, StoreError, Written,
+    },
+    holds::Place,
 };
 
 pub(super) type Answer<T> = oneshot::Sender<Result<T, StoreError>>;

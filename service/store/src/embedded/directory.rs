@@ -12,11 +12,13 @@ use segment_source_core::source::SourceHash;
 
 use super::{
     engine::{Engine, LOOK_BYTES},
-    fault::Fault,
     keys::{self, Space},
     txn::Txn,
 };
-use crate::contract::{DirectoryRecord, DirectoryWrite, Written};
+use crate::{
+    contract::{DirectoryRecord, DirectoryWrite, Written},
+    fault::Fault,
+};
 
 /// Keys with their entries.
 type Entries = Vec<(Bytes, DirectoryRecord)>;

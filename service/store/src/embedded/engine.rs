@@ -18,10 +18,12 @@ use fjall::{
 
 use super::{
     OpenError, Options,
-    fault::Fault,
     keys::{self, Space},
 };
-use crate::contract::{Clock, Millis};
+use crate::{
+    contract::{Clock, Millis},
+    fault::Fault,
+};
 
 /// A memtable of a keyspace with events or payloads.
 const LARGE_MEMTABLE: u64 = 16 << 20;
@@ -300,7 +302,7 @@ mod tests {
     use segment_source_core::event::EventId;
 
     use super::{CLAIM_GRACE, Engine, Options, Space};
-    use crate::{Receipt, embedded::records::Claim};
+    use crate::{Receipt, embedded::stored::Claim};
 
     #[test]
     fn compaction_drops_claims_that_are_long_over() {

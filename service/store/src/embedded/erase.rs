@@ -2,26 +2,24 @@
 
 use std::collections::HashSet;
 
-use bytes::Bytes;
 use prost::Message;
 use segment_source_core::event::{ActionId, EventId};
 
 use super::{
-    fault::Fault,
     item::Item,
     keys::{self, Lane, QueueKey, Space},
     lanes,
     leases::{Lease, Leases},
     numbers::{Numbers, cost},
     plan,
-    records::{ActionRecord, LogRecord, Pair, PlanRecord, RunRecord},
     state::{State, StateRecord},
     txn::Txn,
 };
-use crate::contract::{Reason, Removed};
-
-/// Stands where words were that may quote what was erased.
-const ERASED: &str = "erased";
+use crate::{
+    contract::{Reason, Removed},
+    fault::Fault,
+    records::{ActionRecord, ERASED, LogRecord, Pair, PlanRecord, RunRecord},
+};
 
 /// What erasing does besides writing.
 #[derive(Default)]
@@ -48,10 +46,7 @@ pub(super) fn erase(
         return Ok(removed);
     }
     let lane = keys::lane(entry.order_key.as_deref(), event);
-    entry.erased = true;
-    entry.headers.clear();
-    entry.body = Bytes::new();
-    (entry.key, entry.order_key) = (None, None);
+    entry.forget();
     let record = entry.encode_to_vec();
     shrink(numbers, event, stored.len(), record.len());
     txn.set_entry(event, Some(record));

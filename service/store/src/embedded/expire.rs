@@ -6,7 +6,6 @@ use prost::Message;
 
 use super::{
     engine::Engine,
-    fault::Fault,
     item::Item,
     keys::{self, Lane, QueueKey, Space},
     lanes::{self, ReadyHead},
@@ -15,7 +14,10 @@ use super::{
     state::{State, StateRecord},
     txn::Txn,
 };
-use crate::contract::{Backlog, Millis, Reason};
+use crate::{
+    contract::{Backlog, Millis, Reason},
+    fault::Fault,
+};
 
 /// Lanes are counted up to so many.
 const COUNTED: usize = 100_000;

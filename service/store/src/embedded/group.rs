@@ -18,9 +18,7 @@ use super::{
     directory,
     erase::{self, Effects},
     expire,
-    fault::Fault,
-    holds,
-    keys::QueueKey,
+    keys::{QueueKey, Space},
     leases::Lease,
     plan, retain, revive,
     settle::{self, Lost},
@@ -30,7 +28,11 @@ use super::{
     txn::Txn,
     writer::Open,
 };
-use crate::contract::{Millis, Removed, StoreError};
+use crate::{
+    contract::{HoldLedger, Millis, Removed, StoreError},
+    fault::Fault,
+    holds,
+};
 
 /// An answer that waits for the commit.
 type Reply = Box<dyn FnOnce(Result<(), StoreError>)>;
@@ -239,12 +241,21 @@ fn apply(
             news.reply(answer, runs)
         }
         Command::Hold { queue, hold, place, answer } => {
-            let held = holds::hold(txn, now, queue, hold, place);
+            let held = held(txn, queue).map(|ledger| {
+                let ledger = holds::hold(ledger, now, hold, place);
+                let held = ledger.is_some();
+                ledger.into_iter().for_each(|ledger| set_held(txn, queue, ledger));
+                held
+            });
             news.queues.extend(held.as_ref().is_ok_and(|held| *held).then_some(queue));
             news.reply(answer, held)
         }
         Command::EndHold { queue, which, answer } => {
-            let ended = holds::end_hold(txn, now, queue, &which);
+            let ended = held(txn, queue).map(|ledger| {
+                let (ledger, hold) = holds::end_hold(ledger, now, &which)?;
+                set_held(txn, queue, ledger);
+                Some(hold)
+            });
             news.queues.extend(ended.as_ref().is_ok_and(Option::is_some).then_some(queue));
             news.reply(answer, ended)
         }
@@ -282,4 +293,13 @@ fn apply(
         }
         Command::Take { .. } | Command::Released | Command::Close => Ok(()),
     }
+}
+
+/// What is remembered of a destination.
+fn held(txn: &Txn<'_>, queue: QueueKey) -> Result<HoldLedger, Fault> {
+    holds::read(txn.get(Space::Holds, &queue.0)?.as_deref())
+}
+
+fn set_held(txn: &mut Txn<'_>, queue: QueueKey, ledger: HoldLedger) {
+    txn.put(Space::Holds, &queue.0, holds::to_bytes(ledger));
 }

@@ -2,8 +2,8 @@
 
 use segment_source_core::event::ActionId;
 
-use super::{fault::Fault, keys};
-use crate::contract::Millis;
+use super::keys;
+use crate::{contract::Millis, fault::Fault};
 
 /// An action in a lane: `[action 20][size 4]`, followed by `[attempts 4][since 8]` when it came
 /// there later than its event came into the log.

@@ -126,16 +126,7 @@ impl QueueKey {
     }
 }
 
-/// A lane's name inside its queue: a hash of the order key, or of the event that has none. Two
-/// that collide share their order, no more.
-pub(super) type Lane = [u8; 8];
-
-pub(super) fn lane(order_key: Option<&str>, event: EventId) -> Lane {
-    match order_key {
-        Some(key) => short_hash(key.as_bytes()),
-        None => short_hash(&event.to_bytes()),
-    }
-}
+pub(super) use crate::records::{Lane, lane};
 
 pub(super) fn log(event: EventId) -> [u8; 16] {
     let id = event.to_bytes();

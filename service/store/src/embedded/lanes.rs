@@ -3,15 +3,14 @@
 use prost::Message;
 
 use super::{
-    fault::Fault,
     item::Item,
     keys::{self, Lane, QueueKey, Space},
     leases::{Lease, Leases},
     numbers::Numbers,
-    records::{Head, Place},
+    stored::{Head, Place},
     txn::Txn,
 };
-use crate::contract::Millis;
+use crate::{contract::Millis, fault::Fault};
 
 /// Puts an action at the end of its lane; if the lane was empty, its head is ready.
 pub(super) fn append(

@@ -49,16 +49,13 @@
 //! destination, `holds.rs`.
 
 mod accept;
-mod bells;
 mod command;
 mod directory;
 mod engine;
 mod erase;
 mod expire;
 mod facade;
-mod fault;
 mod group;
-mod holds;
 mod item;
 mod keys;
 mod lanes;
@@ -67,13 +64,13 @@ mod numbers;
 mod open;
 mod plan;
 mod read;
-mod records;
 mod retain;
 mod revive;
 mod settle;
 mod shared;
 mod space;
 mod state;
+mod stored;
 mod take;
 mod txn;
 mod writer;
@@ -85,14 +82,16 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use self::open::{OpenError, Options};
 use self::{
-    accept::Fingerprints,
     command::{Answer, Command},
     engine::Engine,
-    fault::Fault,
     open::WriterThread,
     shared::Shared,
 };
-use crate::contract::{Millis, PlannedEvent, StoreError};
+use crate::{
+    contract::{Millis, PlannedEvent, StoreError},
+    fault::Fault,
+    fingerprint::Fingerprints,
+};
 
 /// The embedded store: cheap to clone, one per folder. Dropping the last clone waits for the write
 /// that is under way and gives the folder free; what was answered is on disk either way.

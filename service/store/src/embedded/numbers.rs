@@ -9,12 +9,11 @@ use segment_source_core::{event::EventId, source::SourceHash};
 
 use super::{
     engine::Engine,
-    fault::Fault,
     keys::{self, COUNTERS_KEY, Space},
-    records::Counters,
+    stored::Counters,
     txn::Txn,
 };
-use crate::contract::Millis;
+use crate::{contract::Millis, fault::Fault};
 
 /// Ids have 48 bits for the time.
 const LAST_MILLIS: Millis = (1 << 48) - 1;

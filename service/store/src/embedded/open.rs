@@ -11,14 +11,12 @@ use tokio::sync::mpsc;
 
 use super::{
     Handle, Store,
-    accept::Fingerprints,
     engine::Engine,
-    fault::Fault,
     read,
     shared::Shared,
     writer::{self, Writer},
 };
-use crate::contract::Clock;
+use crate::{contract::Clock, fault::Fault, fingerprint::Fingerprints};
 
 /// Settings of the embedded store.
 #[derive(Clone, Debug)]

@@ -11,16 +11,18 @@ use segment_source_core::{
 
 use super::{
     engine::Engine,
-    fault::Fault,
     item::Item,
     keys::{self, Lane, QueueKey, Space},
     lanes,
     numbers::Numbers,
-    records::{self, ActionRecord, LogRecord, Pair, PlanRecord, RunRecord},
     state::{State, StateRecord},
     txn::Txn,
 };
-use crate::contract::{Millis, PlannedEvent, Reason, ReplayId};
+use crate::{
+    contract::{Millis, PlannedEvent, Reason, ReplayId},
+    fault::Fault,
+    records::{self, ActionRecord, LogRecord, Pair, PlanRecord, RunRecord},
+};
 
 /// A planned event with everything done that needs no order.
 pub(super) struct Prepared {

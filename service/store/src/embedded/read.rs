@@ -13,14 +13,17 @@ use segment_source_core::{
 
 use super::{
     engine::{Day, Engine, LOOK_BYTES},
-    fault::Fault,
     keys::{self, Space},
     plan,
-    records::{self, ActionRecord, LogRecord, PlanRecord, RunRecord, SourceRecord},
     shared::Shared,
     state::StateRecord,
+    stored::SourceRecord,
 };
-use crate::contract::{ActionState, ActionStatus, LogEntry, LogRange, Millis, Planned, Unplanned};
+use crate::{
+    contract::{ActionState, ActionStatus, LogEntry, LogRange, Millis, Planned, Unplanned},
+    fault::Fault,
+    records::{self, ActionRecord, LogRecord, PlanRecord, RunRecord},
+};
 
 /// Entries that need no plan which one look passes over.
 const PASSED_OVER: usize = 4096;

@@ -10,14 +10,16 @@ use segment_source_core::{
 
 use super::{
     engine::{Day, Engine},
-    fault::Fault,
     keys::{self, Space},
     numbers::{Numbers, cost},
     plan,
     state::{State, StateRecord},
     txn::Txn,
 };
-use crate::contract::{Removed, Retain};
+use crate::{
+    contract::{Removed, Retain},
+    fault::Fault,
+};
 
 /// Entries that one step looks at.
 const LOOKED_AT: usize = 2_000;

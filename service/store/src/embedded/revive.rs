@@ -8,17 +8,19 @@ use segment_source_core::{event::ActionId, source::SourceHash};
 
 use super::{
     engine::{Engine, LOOK_BYTES},
-    fault::Fault,
     item::Item,
     keys::{self, QueueKey, Space},
     lanes,
     numbers::{Numbers, cost},
     read,
-    records::{ActionRecord, LogRecord},
     state::{State, StateRecord},
     txn::Txn,
 };
-use crate::contract::{ActionStatus, Millis, Revival};
+use crate::{
+    contract::{ActionStatus, Millis, Revival},
+    fault::Fault,
+    records::{ActionRecord, LogRecord},
+};
 
 /// In the order of their ids, behind `after`.
 pub(super) fn dead(

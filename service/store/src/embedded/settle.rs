@@ -5,7 +5,6 @@ use std::time::Duration;
 use prost::Message;
 
 use super::{
-    fault::Fault,
     keys::{self, Space},
     lanes,
     leases::{Lease, Leases},
@@ -13,7 +12,10 @@ use super::{
     state::{State, StateRecord},
     txn::Txn,
 };
-use crate::contract::{LeaseToken, Millis, Reason, Settled, Settlement};
+use crate::{
+    contract::{LeaseToken, Millis, Reason, Settled, Settlement},
+    fault::Fault,
+};
 
 /// What a settlement did, and the lease if it ended it.
 pub(super) fn settle(

@@ -13,8 +13,12 @@ use segment_source_core::{
 };
 use tokio::sync::Notify;
 
-use super::{bells::Bells, engine::Engine, fault::Fault, keys::QueueKey, take::Taking};
-use crate::contract::{Clock, LeaseToken, StoreError};
+use super::{engine::Engine, keys::QueueKey, take::Taking};
+use crate::{
+    bells::Bells,
+    contract::{Clock, LeaseToken, StoreError},
+    fault::Fault,
+};
 
 pub(super) struct Shared {
     pub(super) dir: PathBuf,

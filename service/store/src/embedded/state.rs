@@ -3,11 +3,11 @@
 
 use prost::Message;
 
-use super::{fault::Fault, records::Pair};
-use crate::contract::{ActionState, ActionStatus, Attempt, MAX_HISTORY, Millis, Reason};
-
-/// Bytes kept of an answer, or of the words of one attempt.
-const MAX_WORDS: usize = 1024;
+use crate::{
+    contract::{ActionState, ActionStatus, Attempt, MAX_HISTORY, Millis, Reason},
+    fault::Fault,
+    records::{Pair, cut},
+};
 
 /// Exists once something happened to the action; until then it is pending, without attempts.
 #[derive(Clone, PartialEq, Eq, Message)]
@@ -125,15 +125,10 @@ fn bounded(reason: Reason) -> Pair {
     Pair { first: reason.code, second: cut(reason.message) }
 }
 
-/// The beginning, whole characters.
-fn cut(mut words: String) -> String {
-    words.truncate(words.floor_char_boundary(MAX_WORDS));
-    words
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{MAX_HISTORY, MAX_WORDS, Reason, State, StateRecord};
+    use super::{MAX_HISTORY, Reason, State, StateRecord};
+    use crate::records::MAX_WORDS;
 
     #[test]
     fn of_many_attempts_the_first_and_the_last_are_kept() {

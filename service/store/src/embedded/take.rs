@@ -7,7 +7,6 @@ use segment_source_core::{event::ActionId, source::SourceHash};
 
 use super::{
     engine::Engine,
-    fault::Fault,
     item::Item,
     keys::{self, QueueKey, Space},
     lanes::{self, ReadyHead},
@@ -16,7 +15,10 @@ use super::{
     shared::Shared,
     txn::Txn,
 };
-use crate::contract::{LeaseToken, Millis};
+use crate::{
+    contract::{LeaseToken, Millis},
+    fault::Fault,
+};
 
 /// Delayed heads made ready by one take: as many as it wants, within these bounds. The next one
 /// goes on, so that nobody waits for a hundred thousand that are due at once.

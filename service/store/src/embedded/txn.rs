@@ -8,10 +8,9 @@ use segment_source_core::event::{ActionId, EventId};
 
 use super::{
     engine::Engine,
-    fault::Fault,
     keys::{self, Space},
 };
-use crate::contract::Millis;
+use crate::{contract::Millis, fault::Fault};
 
 /// `None`: removed.
 type Changes = BTreeMap<Slice, Option<Slice>>;

@@ -16,7 +16,6 @@ use super::{
     OpenError, Options,
     command::Command,
     engine::Engine,
-    fault::Fault,
     group,
     leases::Leases,
     numbers::Numbers,
@@ -25,7 +24,7 @@ use super::{
     space::FreeSpace,
     txn::Txn,
 };
-use crate::contract::Clock;
+use crate::{contract::Clock, fault::Fault};
 
 /// Commands that may wait.
 pub(super) const WAITING: usize = 1024;

@@ -1,22 +1,30 @@
 //! What only the embedded store promises: one process, its format, the disk.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 
 use fjall::{Database, KeyspaceCreateOptions, PersistMode};
+use proptest::{prelude::*, test_runner::TestRunner};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use segment_source_store::{
-    LogRange, Retain, Settled, StoreError,
+    Accepted, Clock, LogRange, Retain, Settled, Settlement, StoreError,
     embedded::{OpenError, Options, Store},
 };
 
 use crate::harness::{
-    DAY, Fixture, LEASE, NewEventExt as _, ack, action, event, new, original, plan, queue, source,
+    DAY, Fixture, LEASE, NewEventExt as _, START, TICK, ack, action, event, millis, new, original,
+    plan, queue, source,
 };
 
 #[tokio::test]
 async fn a_folder_belongs_to_one_store() {
-    let fixture = Fixture::new();
-    let dir = fixture.dir.path().to_owned();
+    let fixture = Fixture::embedded().await;
+    let dir = fixture.dir().to_owned();
     let error = Store::open(&dir, Options::default(), fixture.clock()).unwrap_err();
     assert!(matches!(error, OpenError::Locked { .. }), "{error}");
     assert!(error.to_string().contains(dir.to_str().unwrap()), "{error}");
@@ -26,10 +34,10 @@ async fn a_folder_belongs_to_one_store() {
 
 #[tokio::test]
 async fn a_newer_format_is_refused_and_left_alone() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::embedded().await;
     let id = new(fixture.accept(event().keyed("a")).await);
     fixture.store.close().await;
-    let dir = fixture.dir.path().to_owned();
+    let dir = fixture.dir().to_owned();
     let set_format = |format: u32| {
         let db = Database::builder(&dir).open().unwrap();
         let meta = db.keyspace("meta", KeyspaceCreateOptions::default).unwrap();
@@ -40,7 +48,7 @@ async fn a_newer_format_is_refused_and_left_alone() {
     let error = Store::open(&dir, Options::default(), fixture.clock()).unwrap_err();
     assert!(matches!(error, OpenError::Newer { found: 9, supported: 1, .. }), "{error}");
     set_format(1);
-    let fixture = fixture.crash();
+    let fixture = fixture.crash().await;
     assert_eq!(original(fixture.accept(event().keyed("a")).await), id);
 }
 
@@ -57,7 +65,7 @@ async fn what_is_no_folder_is_refused_with_its_name() {
 /// store is opened.
 #[tokio::test]
 async fn days_of_which_everything_is_removed_are_dropped() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::embedded().await;
     for _ in 0..3 {
         fixture.planned("u", 0).await;
         fixture.pass(DAY);
@@ -66,7 +74,7 @@ async fn days_of_which_everything_is_removed_are_dropped() {
     let keep = Retain { before: fixture.now(), bytes: None };
     assert_eq!(fixture.store.retain(&source(), keep).await.unwrap().events, 3);
     fixture.store.close().await;
-    let dir = fixture.dir.path().to_owned();
+    let dir = fixture.dir().to_owned();
     let days = |make: Option<&str>| {
         let db = Database::builder(&dir).open().unwrap();
         if let Some(name) = make {
@@ -82,7 +90,7 @@ async fn days_of_which_everything_is_removed_are_dropped() {
     let left = [format!("actions-{day}"), format!("log-{day}")];
     assert_eq!(days(None), left);
     assert_eq!(days(Some(&format!("actions-{}", day - 1))).len(), 3);
-    let fixture = fixture.crash();
+    let fixture = fixture.crash().await;
     assert_eq!(fixture.take_one().await.action.event, last);
     fixture.store.close().await;
     assert_eq!(days(None), left);
@@ -92,10 +100,10 @@ async fn days_of_which_everything_is_removed_are_dropped() {
 /// is there without filling one.
 #[tokio::test]
 async fn a_nearly_full_disk_takes_no_events_but_lets_work_drain() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::embedded().await;
     fixture.planned("u", 1).await;
     let waiting = new(fixture.accept(event()).await);
-    let stat = rustix::fs::statvfs(fixture.dir.path()).unwrap();
+    let stat = rustix::fs::statvfs(fixture.dir()).unwrap();
     let reserve = stat.f_bavail * stat.f_frsize / 2 * 3;
     let fixture = fixture.open_again(Options { reserve, ..Options::default() });
     let refused = fixture.store.accept(vec![event()]).await.unwrap_err();
@@ -123,7 +131,7 @@ async fn a_nearly_full_disk_takes_no_events_but_lets_work_drain() {
 /// Else it would be done again and again, as often as its lease ends.
 #[tokio::test]
 async fn what_cannot_be_settled_is_not_given_out() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::embedded().await;
     fixture.planned("u", 1).await;
     let fixture = fixture.open_again(Options { reserve: u64::MAX, ..Options::default() });
     let refused = fixture.store.take(&queue(), 1, LEASE).await.unwrap_err();
@@ -138,7 +146,7 @@ async fn what_cannot_be_settled_is_not_given_out() {
 /// Folders of before sizes were counted: their logs must not count as empty.
 #[tokio::test]
 async fn the_size_of_a_log_that_nobody_counted_is_found_when_it_is_opened() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::embedded().await;
     for _ in 0..20 {
         fixture.planned("u", 0).await;
         let large = event().change(|one| one.event.body = vec![b'x'; 10_000].into());
@@ -149,7 +157,7 @@ async fn the_size_of_a_log_that_nobody_counted_is_found_when_it_is_opened() {
         fixture.pass(DAY / 4);
     }
     fixture.store.close().await;
-    let dir = fixture.dir.path().to_owned();
+    let dir = fixture.dir().to_owned();
     let size = |forget: bool| {
         let db = Database::builder(&dir).open().unwrap();
         let sizes = db.keyspace("sizes", KeyspaceCreateOptions::default).unwrap();
@@ -161,14 +169,14 @@ async fn the_size_of_a_log_that_nobody_counted_is_found_when_it_is_opened() {
         size
     };
     assert!(size(true).is_some());
-    let fixture = fixture.crash();
+    let fixture = fixture.crash().await;
     let keep = Retain { before: 0, bytes: Some(100_000) };
     let removed = fixture.store.retain(&source(), keep).await.unwrap();
     assert!((18..=24).contains(&removed.events), "{removed:?}");
     // What is found is what was counted.
     fixture.store.close().await;
     let counted = size(true);
-    let fixture = fixture.crash();
+    let fixture = fixture.crash().await;
     assert_eq!(fixture.store.retain(&source(), keep).await.unwrap().events, 0);
     fixture.store.close().await;
     assert_eq!(size(false), counted);
@@ -196,7 +204,7 @@ fn a_failing_disk_loses_nothing_and_heals() {
 }
 
 async fn fail_and_heal() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::embedded().await;
     let mut ids = vec![fixture.planned("u", 1).await];
     for key in 0..100 {
         ids.push(new(fixture.accept(event().keyed(&key.to_string())).await));
@@ -222,7 +230,7 @@ async fn fail_and_heal() {
     let accepted = tokio::time::timeout(Duration::from_secs(60), healed).await.unwrap();
     ids.push(new(accepted[0]));
     // Everything that was answered is there, once, also after the next start.
-    let fixture = fixture.crash();
+    let fixture = fixture.crash().await;
     let range = LogRange { source: source(), before: None, since: None, until: None };
     let entries = fixture.store.read_log(range, 1000).await.unwrap();
     ids.reverse();
@@ -237,4 +245,58 @@ fn limit_file_size(bytes: Option<u64>) -> Option<u64> {
     let before = getrlimit(Resource::Fsize);
     setrlimit(Resource::Fsize, Rlimit { current: bytes, ..before }).unwrap();
     before.current
+}
+
+/// What has a lease is under way, whatever the clock on the wall is set to meanwhile.
+#[tokio::test]
+async fn a_clock_that_steps_ends_no_lease() {
+    let dir = tempfile::tempdir().unwrap();
+    let (wall, passed) = (Arc::new(AtomicU64::new(START)), Arc::new(AtomicU64::new(0)));
+    let clock = |time: &Arc<AtomicU64>| -> Clock {
+        let time = time.clone();
+        Arc::new(move || time.load(SeqCst))
+    };
+    let options = Options { reserve: 0, ..Options::default() };
+    let store = Store::open_with(dir.path(), options, clock(&wall), clock(&passed)).unwrap();
+    let store = segment_source_store::Store::from(store);
+    let id = new(store.accept(vec![event()]).await.unwrap()[0]);
+    store.plan(&source(), vec![plan(id, vec![action("a")])]).await.unwrap();
+    let take = async || store.take(&queue(), 9, LEASE).await.unwrap().leases;
+    let first = take().await.remove(0);
+    assert_eq!(first.expires, START + millis(LEASE));
+    wall.fetch_add(millis(DAY), SeqCst);
+    assert_eq!(take().await.len(), 0);
+    let until = START + millis(DAY) + millis(LEASE);
+    let extended = store.settle(vec![(first.token, Settlement::Extend(LEASE))]).await.unwrap();
+    assert_eq!(extended, [Settled::Extended(until)]);
+    // Nor does it live longer when the clock is set back.
+    wall.fetch_sub(millis(2 * DAY), SeqCst);
+    passed.store(millis(LEASE) - 1, SeqCst);
+    assert_eq!(take().await.len(), 0);
+    passed.store(millis(LEASE), SeqCst);
+    let second = take().await.remove(0);
+    assert_eq!((second.action, second.attempt), (first.action, 2));
+    assert_eq!(store.settle(vec![(second.token, ack())]).await.unwrap(), [Settled::Done]);
+}
+
+#[test]
+fn a_copy_is_a_duplicate_exactly_inside_the_window() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let fixture = runtime.block_on(Fixture::embedded());
+    let window = 60_000_u64..2_592_000_000;
+    let gap = prop_oneof![0_u64..3, 0_u64..2_592_000_000];
+    let mut runner = TestRunner::default();
+    let checked = runner.run(&(window, gap, any::<bool>()), |(window, gap, before)| {
+        // Each case has a key of its own.
+        let key = fixture.now().to_string();
+        let copy = || event().keyed(&key).window(Duration::from_millis(window));
+        runtime.block_on(fixture.accept(copy()));
+        let passed = if before { window.saturating_sub(gap) } else { window + gap };
+        fixture.pass(Duration::from_millis(passed));
+        let again = runtime.block_on(fixture.accept(copy()));
+        fixture.pass(TICK);
+        prop_assert_eq!(matches!(again, Accepted::Duplicate { .. }), passed < window);
+        Ok(())
+    });
+    checked.unwrap();
 }

@@ -2,6 +2,7 @@
 //! sentences.
 
 use std::{
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -15,13 +16,17 @@ use segment_source_core::{
 };
 use segment_source_store::{
     Accepted, ActionState, Clock, Leased, LogEntry, Millis, NewAction, NewEvent, PlannedEvent,
-    Queue, Reason, Receipt, Settled, Settlement, Unplanned,
-    embedded::{Options, Store},
+    Queue, Reason, Receipt, Settled, Settlement, Store, Unplanned,
+    embedded::{self, Options},
+    redis,
 };
 use tempfile::TempDir;
 
+use crate::server::Server;
+
 /// A moment well after the start of a day.
 pub(crate) const START: Millis = 1_800_000_000_000;
+pub(crate) const TICK: Duration = Duration::from_millis(1);
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 pub(crate) const LEASE: Duration = Duration::from_secs(30);
 pub(crate) const HOUR: Duration = Duration::from_hours(1);
@@ -32,33 +37,73 @@ pub(crate) const WINDOW: Duration = DAY;
 pub(crate) struct Fixture {
     pub(crate) store: Store,
     now: Arc<AtomicU64>,
-    pub(crate) dir: TempDir,
+    at: At,
+}
+
+/// Where the store is.
+pub(crate) enum At {
+    Folder(TempDir),
+    /// Under a name of its own.
+    Redis(Arc<Server>, String),
 }
 
 impl Fixture {
-    pub(crate) fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let now = Arc::new(AtomicU64::new(START));
-        let store = Store::open(dir.path(), options(), clock(&now)).unwrap();
-        Self { store, now, dir }
+    /// On the engine that the suite runs against: `STORE`, see [`Server`]; nothing: the embedded one.
+    pub(crate) async fn new() -> Self {
+        match Server::wanted().await {
+            None => Self::embedded().await,
+            Some(server) => {
+                let mut name = String::from("test-");
+                receipt().0.iter().for_each(|byte| name += &format!("{byte:02x}"));
+                Self::open(Arc::new(AtomicU64::new(START)), At::Redis(server, name + ":")).await
+            }
+        }
+    }
+
+    pub(crate) async fn embedded() -> Self {
+        Self::open(Arc::new(AtomicU64::new(START)), At::Folder(tempfile::tempdir().unwrap())).await
+    }
+
+    async fn open(now: Arc<AtomicU64>, at: At) -> Self {
+        let store = match &at {
+            At::Folder(dir) => {
+                embedded::Store::open(dir.path(), options(), clock(&now)).unwrap().into()
+            }
+            At::Redis(server, name) => {
+                let (name, replica) = (name.clone(), "here".to_owned());
+                let options =
+                    redis::Options { name, replica, health: None, clock: Some(clock(&now)) };
+                redis::Store::open(&server.target(), options).await.unwrap().into()
+            }
+        };
+        Self { store, now, at }
     }
 
     /// Closes the store in good order and opens it again.
     pub(crate) async fn reopen(self) -> Self {
         self.store.close().await;
-        self.open_again(options())
+        self.crash().await
     }
 
     /// Opens the store again as after a crash: what was only in memory is gone.
-    pub(crate) fn crash(self) -> Self {
-        self.open_again(options())
+    pub(crate) async fn crash(self) -> Self {
+        let Self { store, now, at } = self;
+        drop(store);
+        Self::open(now, at).await
     }
 
+    /// As [`Fixture::crash`], for the embedded store.
     pub(crate) fn open_again(self, options: Options) -> Self {
-        let Self { store, now, dir } = self;
+        let Self { store, now, at } = self;
+        let At::Folder(dir) = at else { panic!("it is not in a folder") };
         drop(store);
-        let store = Store::open(dir.path(), options, clock(&now)).unwrap();
-        Self { store, now, dir }
+        let store = embedded::Store::open(dir.path(), options, clock(&now)).unwrap().into();
+        Self { store, now, at: At::Folder(dir) }
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        let At::Folder(dir) = &self.at else { panic!("it is not in a folder") };
+        dir.path()
     }
 
     pub(crate) fn clock(&self) -> Clock {

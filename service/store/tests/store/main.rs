@@ -7,3 +7,5 @@ mod conformance;
 mod embedded;
 #[cfg(test)]
 mod harness;
+#[cfg(test)]
+mod server;

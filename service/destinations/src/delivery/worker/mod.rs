@@ -180,12 +180,15 @@ impl Worker {
     /// Takes what may be taken, and starts attempts.
     async fn look(&mut self) -> Result<Look, StoreError> {
         let store = &self.shared.store;
-        self.ledger = store.hold_ledger(&self.id)?;
+        if !store.owns(&self.id.source) {
+            return Ok(Look::default());
+        }
+        self.ledger = store.hold_ledger(&self.id).await?;
         let clock = (self.shared.clock)();
         if self.ledger.hold.as_ref().is_some_and(|hold| hold.is_over(clock)) {
             // In between it may have been held again, for longer.
             store.end_hold(&self.id, Ending::Over).await?;
-            self.ledger = store.hold_ledger(&self.id)?;
+            self.ledger = store.hold_ledger(&self.id).await?;
         }
         let now = Instant::now();
         let (most, probe) = match self.allowance(now, clock) {
@@ -195,7 +198,7 @@ impl Worker {
             Allowance::Some(most) => (most, false),
             Allowance::Probe => (1, true),
         };
-        let taken = store.take(&self.id, most, LEASE).await?;
+        let taken = store.take_to_push(&self.id, most, LEASE).await?;
         let size = |it: &Leased| it.record.payload.as_ref().map_or(0, |it| it.len());
         let large = taken.leases.iter().map(size).sum::<usize>() >= LARGE;
         let more = taken.leases.len() == most || large;

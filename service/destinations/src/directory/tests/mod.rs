@@ -16,8 +16,8 @@ use segment_source_proto::directory::v1::{
 };
 use segment_source_rpc::Caller;
 use segment_source_store::{
-    Action, LeaseToken, Leased,
-    embedded::{Options, Store},
+    Action, LeaseToken, Leased, Store,
+    embedded::{self, Options},
     system_clock,
 };
 use tempfile::TempDir;
@@ -90,7 +90,8 @@ impl Rig {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let options = Options { reserve: 0, ..Options::default() };
-        let store = Store::open(folder.path(), options, system_clock()).unwrap();
+        let store =
+            Store::from(embedded::Store::open(folder.path(), options, system_clock()).unwrap());
         let id = DestinationId { source: source(), name: "default".into() };
         let queue = Destination {
             suspended: false,

@@ -8,21 +8,11 @@ use crate::{
 };
 
 impl Store {
-    /// Puts failed and dead actions at the end of their lanes again. `true` for each that was one
-    /// of these and now waits; an action in any other state is left alone.
-    ///
-    /// # Errors
-    /// Then nothing is known of what was written; asking again is safe.
-    pub async fn revive(&self, actions: Vec<Revival>) -> Result<Vec<bool>, StoreError> {
+    pub(crate) async fn revive(&self, actions: Vec<Revival>) -> Result<Vec<bool>, StoreError> {
         self.ask(|answer| Command::Revive { actions, answer }).await
     }
 
-    /// Failed and dead actions of a source in the order of their ids, behind `after`,
-    /// about 4 MiB at the most. Erased ones are not among them.
-    ///
-    /// # Errors
-    /// When they cannot be read.
-    pub async fn dead(
+    pub(crate) async fn dead(
         &self,
         source: &SourceId,
         after: Option<ActionId>,
@@ -35,12 +25,7 @@ impl Store {
         .await
     }
 
-    /// Writes plans of events that were planned before as a new run of each. `None` for an event
-    /// that has a run of this replay already, or is not in the log, not planned yet or erased.
-    ///
-    /// # Errors
-    /// Then nothing is known of what was written; asking again under the same id is safe.
-    pub async fn replay(
+    pub(crate) async fn replay(
         &self,
         replay: ReplayId,
         planned: Vec<PlannedEvent>,

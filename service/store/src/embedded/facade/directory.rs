@@ -10,11 +10,7 @@ use crate::{
 };
 
 impl Store {
-    /// Entries of a source's directory by their keys, in order.
-    ///
-    /// # Errors
-    /// When they cannot be read.
-    pub async fn directory(
+    pub(crate) async fn directory(
         &self,
         source: &SourceId,
         keys: Vec<Bytes>,
@@ -23,12 +19,7 @@ impl Store {
         self.read(move |engine, _| directory::get(engine, source, &keys)).await
     }
 
-    /// Entries whose keys begin with `prefix`, in order, behind `after`, at most `limit` and about
-    /// 4 MiB; and the source's newest revision from before they were read.
-    ///
-    /// # Errors
-    /// When they cannot be read.
-    pub async fn directory_scan(
+    pub(crate) async fn directory_scan(
         &self,
         source: &SourceId,
         prefix: Bytes,
@@ -39,12 +30,7 @@ impl Store {
         self.read(move |engine, _| directory::scan(engine, source, &prefix, after, limit)).await
     }
 
-    /// Entries that changed after a revision, each once with its newest revision, in the order of
-    /// revisions, at most `limit` and about 4 MiB.
-    ///
-    /// # Errors
-    /// When they cannot be read.
-    pub async fn directory_changes(
+    pub(crate) async fn directory_changes(
         &self,
         source: &SourceId,
         after: u64,
@@ -54,17 +40,11 @@ impl Store {
         self.read(move |engine, _| directory::changes(engine, source, after, limit)).await
     }
 
-    /// Resolves when the source's directory changed since the call.
-    pub fn directory_changed(&self, source: &SourceId) -> OwnedNotified {
+    pub(crate) fn directory_changed(&self, source: &SourceId) -> OwnedNotified {
         self.0.shared.directories.listen(source.hash())
     }
 
-    /// Writes entries of a source's directory, one result each, in order; a later one sees what an
-    /// earlier one wrote. Durable when it answers.
-    ///
-    /// # Errors
-    /// Then nothing is known of what was written.
-    pub async fn directory_write(
+    pub(crate) async fn directory_write(
         &self,
         source: &SourceId,
         writes: Vec<DirectoryWrite>,

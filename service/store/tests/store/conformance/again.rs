@@ -36,7 +36,7 @@ async fn dead(fixture: &Fixture) -> Vec<ActionId> {
 
 #[tokio::test]
 async fn a_repeat_of_what_failed_is_told_until_it_is_passed_over() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let bad = died(&fixture, "bad").await;
     let good = fixture.planned("u", 0).await;
     let good_again = new(fixture.accept(event().keyed("good")).await);
@@ -61,7 +61,7 @@ async fn a_repeat_of_what_failed_is_told_until_it_is_passed_over() {
     // Not backwards, and not of another source.
     fixture.store.pass_over(&source(), good).await.unwrap();
     fixture.store.pass_over(&other_source(), later).await.unwrap();
-    let fixture = fixture.crash();
+    let fixture = fixture.crash().await;
     assert_eq!(fixture.unplanned(9).await[0].0, later);
     fixture.store.plan(&source(), vec![plan(later, vec![])]).await.unwrap();
     assert_eq!(fixture.unplanned(9).await, []);
@@ -75,7 +75,7 @@ async fn a_repeat_of_what_failed_is_told_until_it_is_passed_over() {
 
 #[tokio::test]
 async fn a_dead_action_joins_the_end_of_its_lane_with_its_bytes() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let bad = died(&fixture, "bad").await;
     let other = fixture.planned("u", 1).await;
     let before = fixture.entry(bad).await.actions[0].clone();
@@ -85,7 +85,7 @@ async fn a_dead_action_joins_the_end_of_its_lane_with_its_bytes() {
     ready.await;
     assert_eq!(dead(&fixture).await, []);
     assert_eq!(fixture.status(first(bad)).await, (PENDING, 1, Some("never".into())));
-    let fixture = fixture.crash();
+    let fixture = fixture.crash().await;
     let lease = fixture.take_one().await;
     assert_eq!(lease.action, first(other));
     fixture.settle(&lease, ack()).await;
@@ -107,7 +107,7 @@ async fn a_dead_action_joins_the_end_of_its_lane_with_its_bytes() {
 
 #[tokio::test]
 async fn a_failed_action_runs_with_what_it_is_rendered_into_now() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let id = new(fixture.accept(event()).await);
     let failed = NewAction { rendered: Err(reason("missing_field")), ..action("a") };
     fixture.store.plan(&source(), vec![plan(id, vec![failed])]).await.unwrap();
@@ -125,7 +125,7 @@ async fn a_failed_action_runs_with_what_it_is_rendered_into_now() {
 
 #[tokio::test]
 async fn dead_letters_are_read_in_pages() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let mut ids = Vec::new();
     for key in ["a", "b", "c"] {
         ids.push(first(died(&fixture, key).await));
@@ -140,7 +140,7 @@ async fn dead_letters_are_read_in_pages() {
 
 #[tokio::test]
 async fn a_replay_is_a_new_run_and_happens_once_under_its_name() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let id = fixture.planned("u", 1).await;
     let behind = fixture.planned("u", 1).await;
     let unplanned = new(fixture.accept(event()).await);
@@ -149,7 +149,7 @@ async fn a_replay_is_a_new_run_and_happens_once_under_its_name() {
     let (a, b) = (ReplayId([1; 16]), ReplayId([2; 16]));
     let runs = fixture.store.replay(a, all()).await.unwrap();
     assert_eq!(runs, [Some(1), None, None, None]);
-    let fixture = fixture.crash();
+    let fixture = fixture.crash().await;
     assert_eq!(fixture.store.replay(a, all()).await.unwrap(), [None; 4]);
     assert_eq!(fixture.store.replay(b, all()).await.unwrap(), [Some(2), None, None, None]);
     let entry = fixture.entry(id).await;
@@ -173,7 +173,7 @@ async fn a_replay_is_a_new_run_and_happens_once_under_its_name() {
 
 #[tokio::test]
 async fn what_fails_in_a_replay_is_a_dead_letter_too() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let id = fixture.planned("u", 0).await;
     let failed = NewAction { rendered: Err(reason("missing_field")), ..action("a") };
     let replayed = vec![plan(id, vec![failed])];

@@ -8,7 +8,7 @@ use crate::harness::{Fixture, LEASE, SECOND, ack, millis, queue, reason, retry};
 
 #[tokio::test]
 async fn every_attempt_is_remembered_with_its_time() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     fixture.planned("u", 1).await;
     let began = fixture.now();
     let lease = fixture.take_one().await;
@@ -42,7 +42,7 @@ async fn every_attempt_is_remembered_with_its_time() {
 
 #[tokio::test]
 async fn of_many_attempts_the_first_and_the_last_are_kept() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     fixture.planned("u", 1).await;
     for attempt in 0..15 {
         let lease = fixture.take_one().await;
@@ -63,7 +63,7 @@ async fn of_many_attempts_the_first_and_the_last_are_kept() {
 
 #[tokio::test]
 async fn deferring_is_no_attempt() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let event = fixture.planned("u", 1).await;
     let behind = fixture.planned("u", 1).await;
     for delay in [3 * SECOND, 5 * SECOND] {
@@ -83,7 +83,7 @@ async fn deferring_is_no_attempt() {
     fixture.pass(SECOND);
     let lease = fixture.take_one().await;
     fixture.settle(&lease, Settlement::Defer { delay: Duration::ZERO }).await;
-    let fixture = fixture.crash();
+    let fixture = fixture.crash().await;
     let lease = fixture.take_one().await;
     assert_eq!((lease.action.event, lease.attempt), (event, 2));
     assert_eq!(lease.first_attempt, Some(first));

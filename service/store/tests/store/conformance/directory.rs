@@ -30,7 +30,7 @@ async fn changes(fixture: &Fixture, after: u64) -> Vec<(Bytes, DirectoryRecord)>
 
 #[tokio::test]
 async fn a_write_takes_place_only_if_the_entry_is_as_expected() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let writes = vec![
         write("a", None, Some("1")),
         write("a", None, Some("2")),
@@ -47,7 +47,7 @@ async fn a_write_takes_place_only_if_the_entry_is_as_expected() {
     let twice = vec![write("a", Some(a), Some("2")), write("a", Some(c + 1), Some("3"))];
     let revisions = done(&fixture, twice).await;
     assert_eq!(revisions, [c + 1, c + 2]);
-    let fixture = fixture.crash();
+    let fixture = fixture.crash().await;
     let keys = ["a", "b", "c"].map(|key| Bytes::copy_from_slice(key.as_bytes())).to_vec();
     let read = fixture.store.directory(&source(), keys.clone()).await.unwrap();
     let (a, c) = (entry("a", c + 2, "3").1, entry("c", c, "3").1);
@@ -57,7 +57,7 @@ async fn a_write_takes_place_only_if_the_entry_is_as_expected() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_writers_that_expect_the_same_one_wins() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let writers = (0..32).map(|n: u32| {
         let store = fixture.store.clone();
         tokio::spawn(async move {
@@ -74,7 +74,7 @@ async fn of_writers_that_expect_the_same_one_wins() {
 
 #[tokio::test]
 async fn a_scan_reads_a_prefix_in_pages() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let keys = ["a", "ab", "b1", "b2", "b3", "c"];
     done(&fixture, keys.map(|key| write(key, None, Some(key))).to_vec()).await;
     let others = vec![write("b4", None, Some("x"))];
@@ -100,7 +100,7 @@ async fn a_scan_reads_a_prefix_in_pages() {
 
 #[tokio::test]
 async fn changes_tell_each_entry_once_with_its_newest_revision() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     assert_eq!(changes(&fixture, 0).await, []);
     let first = done(&fixture, ["a", "b", "c"].map(|key| write(key, None, Some("1"))).to_vec());
     let first = first.await;
@@ -122,14 +122,14 @@ async fn changes_tell_each_entry_once_with_its_newest_revision() {
     assert!(back[0] > removed[1]);
     let everything_gone = vec![write("a", Some(back[0]), None), write("c", Some(first[2]), None)];
     let last = done(&fixture, everything_gone).await[1];
-    let fixture = fixture.crash();
+    let fixture = fixture.crash().await;
     assert_eq!(changes(&fixture, 0).await, []);
     assert!(done(&fixture, vec![write("z", None, Some(""))]).await[0] > last);
 }
 
 #[tokio::test]
 async fn those_who_follow_hear_of_changes() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let changed = fixture.store.directory_changed(&source());
     done(&fixture, vec![write("a", None, Some("1"))]).await;
     changed.await;

@@ -12,7 +12,7 @@ use crate::harness::{
 
 #[tokio::test]
 async fn a_lane_gives_one_action_at_a_time_in_log_order() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let a = fixture.planned("u", 2).await;
     let b = fixture.planned("u", 1).await;
     let mut order = Vec::new();
@@ -28,7 +28,7 @@ async fn a_lane_gives_one_action_at_a_time_in_log_order() {
 
 #[tokio::test]
 async fn lanes_do_not_wait_for_one_another() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let (a, _) = (fixture.planned("u", 1).await, fixture.planned("u", 1).await);
     let b = fixture.planned("v", 1).await;
     let events: Vec<_> = fixture.take(9).await.iter().map(|lease| lease.action.event).collect();
@@ -37,7 +37,7 @@ async fn lanes_do_not_wait_for_one_another() {
 
 #[tokio::test]
 async fn an_event_without_order_key_is_a_lane_of_its_own() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     for _ in 0..3 {
         let id = new(fixture.accept(event()).await);
         fixture
@@ -52,7 +52,7 @@ async fn an_event_without_order_key_is_a_lane_of_its_own() {
 
 #[tokio::test]
 async fn each_destination_has_lanes_of_its_own() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let id = new(fixture.accept(event().of_user("u")).await);
     let crm = NewAction { destination: "crm".into(), ..action("b") };
     fixture.store.plan(&source(), vec![plan(id, vec![action("a"), crm])]).await.unwrap();
@@ -65,7 +65,7 @@ async fn each_destination_has_lanes_of_its_own() {
 
 #[tokio::test]
 async fn a_retried_head_holds_its_lane_back_and_no_other() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let a = fixture.planned("u", 1).await;
     let b = fixture.planned("u", 1).await;
     let lease = fixture.take_one().await;
@@ -86,7 +86,7 @@ async fn a_retried_head_holds_its_lane_back_and_no_other() {
 
 #[tokio::test]
 async fn a_rejected_head_lets_its_lane_go_on() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     fixture.planned("u", 1).await;
     let b = fixture.planned("u", 1).await;
     let lease = fixture.take_one().await;
@@ -96,7 +96,7 @@ async fn a_rejected_head_lets_its_lane_go_on() {
 
 #[tokio::test]
 async fn no_lane_starves() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     for user in ["a", "b", "c"] {
         for _ in 0..3 {
             fixture.planned(user, 1).await;
@@ -113,7 +113,7 @@ async fn no_lane_starves() {
 
 #[tokio::test]
 async fn ten_thousand_lanes_wait_and_are_drained_once_each() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let batch: Vec<_> = (0..10_000).map(|n| event().of_user(&n.to_string())).collect();
     let accepted = fixture.store.accept(batch).await.unwrap();
     let planned = accepted.into_iter().map(|one| plan(new(one), vec![action("a")])).collect();
@@ -136,7 +136,7 @@ async fn ten_thousand_lanes_wait_and_are_drained_once_each() {
 
 #[tokio::test]
 async fn those_who_wait_hear_of_what_comes_between_asking_and_waiting() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let ready = fixture.store.ready(&queue());
     fixture.planned("u", 1).await;
     ready.await;
@@ -159,7 +159,7 @@ async fn those_who_wait_hear_of_what_comes_between_asking_and_waiting() {
 /// Else a consumer that asks for a thousand would have all of them in memory, however large.
 #[tokio::test]
 async fn one_take_gives_few_large_actions() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     for _ in 0..5 {
         let id = new(fixture.accept(event()).await);
         let large = NewAction { rendered: Ok(vec![b'x'; 1 << 20].into()), ..action("a") };

@@ -1,28 +1,16 @@
 //! Leases: how they end, what ends them, what counts as an attempt.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::SeqCst},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
-use segment_source_store::{
-    ActionState, Clock, LeaseToken, Settled, Settlement,
-    embedded::{Options, Store},
-};
+use segment_source_store::{ActionState, LeaseToken, Settled, Settlement};
 
-use crate::harness::{
-    DAY, Fixture, LEASE, SECOND, START, ack, action, event, millis, new, plan, queue, reject,
-    retry, source,
-};
+use crate::harness::{Fixture, LEASE, SECOND, ack, millis, reject, retry};
 
 const PENDING: ActionState = ActionState::Pending { not_before: None };
 
 #[tokio::test]
 async fn a_lease_says_what_is_to_be_done() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let event = fixture.planned("u", 1).await;
     let lease = fixture.take_one().await;
     assert_eq!((lease.attempt, lease.expires), (1, fixture.now() + millis(LEASE)));
@@ -32,7 +20,7 @@ async fn a_lease_says_what_is_to_be_done() {
 
 #[tokio::test]
 async fn every_settlement_leaves_its_state() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     fixture.planned("u", 1).await;
     let lease = fixture.take_one().await;
     fixture.settle(&lease, retry(SECOND)).await;
@@ -59,7 +47,7 @@ async fn every_settlement_leaves_its_state() {
 
 #[tokio::test]
 async fn a_lease_is_settled_once() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     fixture.planned("u", 1).await;
     let lease = fixture.take_one().await;
     let twice = vec![(lease.token, ack()), (lease.token, reject())];
@@ -71,7 +59,7 @@ async fn a_lease_is_settled_once() {
 
 #[tokio::test]
 async fn a_foreign_token_settles_nothing() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     fixture.planned("u", 1).await;
     let lease = fixture.take_one().await;
     assert_eq!(lease.token.source(), lease.action.event.source);
@@ -90,7 +78,7 @@ async fn a_foreign_token_settles_nothing() {
 
 #[tokio::test]
 async fn a_lease_ends_when_its_time_is_up() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     fixture.planned("u", 1).await;
     let lease = fixture.take_one().await;
     fixture.pass(LEASE - Duration::from_millis(1));
@@ -106,40 +94,9 @@ async fn a_lease_ends_when_its_time_is_up() {
     assert_eq!(fixture.settle(&again, ack()).await, Settled::Done);
 }
 
-/// What has a lease is under way, whatever the clock on the wall is set to meanwhile.
-#[tokio::test]
-async fn a_clock_that_steps_ends_no_lease() {
-    let dir = tempfile::tempdir().unwrap();
-    let (wall, passed) = (Arc::new(AtomicU64::new(START)), Arc::new(AtomicU64::new(0)));
-    let clock = |time: &Arc<AtomicU64>| -> Clock {
-        let time = time.clone();
-        Arc::new(move || time.load(SeqCst))
-    };
-    let options = Options { reserve: 0, ..Options::default() };
-    let store = Store::open_with(dir.path(), options, clock(&wall), clock(&passed)).unwrap();
-    let id = new(store.accept(vec![event()]).await.unwrap()[0]);
-    store.plan(&source(), vec![plan(id, vec![action("a")])]).await.unwrap();
-    let take = async || store.take(&queue(), 9, LEASE).await.unwrap().leases;
-    let first = take().await.remove(0);
-    assert_eq!(first.expires, START + millis(LEASE));
-    wall.fetch_add(millis(DAY), SeqCst);
-    assert_eq!(take().await.len(), 0);
-    let until = START + millis(DAY) + millis(LEASE);
-    let extended = store.settle(vec![(first.token, Settlement::Extend(LEASE))]).await.unwrap();
-    assert_eq!(extended, [Settled::Extended(until)]);
-    // Nor does it live longer when the clock is set back.
-    wall.fetch_sub(millis(2 * DAY), SeqCst);
-    passed.store(millis(LEASE) - 1, SeqCst);
-    assert_eq!(take().await.len(), 0);
-    passed.store(millis(LEASE), SeqCst);
-    let second = take().await.remove(0);
-    assert_eq!((second.action, second.attempt), (first.action, 2));
-    assert_eq!(store.settle(vec![(second.token, ack())]).await.unwrap(), [Settled::Done]);
-}
-
 #[tokio::test]
 async fn an_expired_lease_is_noticed_by_itself() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     fixture.planned("u", 1).await;
     let lease = fixture.take_one().await;
     let ready = fixture.store.ready(&crate::harness::queue());
@@ -150,7 +107,7 @@ async fn an_expired_lease_is_noticed_by_itself() {
 
 #[tokio::test]
 async fn a_lease_can_be_extended() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     fixture.planned("u", 1).await;
     let lease = fixture.take_one().await;
     fixture.pass(LEASE / 2);
@@ -166,7 +123,7 @@ async fn a_lease_can_be_extended() {
 
 #[tokio::test]
 async fn a_released_lease_makes_its_action_ready_at_once() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     fixture.planned("u", 1).await;
     let lease = fixture.take_one().await;
     fixture.store.release(vec![lease.token]);
@@ -177,10 +134,10 @@ async fn a_released_lease_makes_its_action_ready_at_once() {
 
 #[tokio::test]
 async fn opening_again_voids_leases_and_keeps_order() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let (a, b) = (fixture.planned("u", 1).await, fixture.planned("u", 1).await);
     let lease = fixture.take_one().await;
-    let fixture = fixture.crash();
+    let fixture = fixture.crash().await;
     assert_eq!(fixture.settle(&lease, ack()).await, Settled::LeaseLost);
     let again = fixture.take_one().await;
     assert_eq!((again.action.event, again.attempt), (a, 1));
@@ -194,11 +151,11 @@ async fn opening_again_voids_leases_and_keeps_order() {
 
 #[tokio::test]
 async fn delays_outlive_the_process() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     fixture.planned("u", 1).await;
     let lease = fixture.take_one().await;
     fixture.settle(&lease, retry(10 * SECOND)).await;
-    let fixture = fixture.crash();
+    let fixture = fixture.crash().await;
     let taken = fixture.store.take(&crate::harness::queue(), 9, LEASE).await.unwrap();
     assert_eq!((taken.leases.len(), taken.next_due), (0, Some(fixture.now() + 10_000)));
     fixture.pass(10 * SECOND);
@@ -207,7 +164,7 @@ async fn delays_outlive_the_process() {
 
 #[tokio::test]
 async fn a_taker_that_stops_waiting_leaves_no_lease() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     fixture.planned("u", 1).await;
     // The first poll sends the command, and nobody is there for the answer.
     let mut take = Box::pin(fixture.take(9));
@@ -224,7 +181,7 @@ async fn a_taker_that_stops_waiting_leaves_no_lease() {
 
 #[tokio::test]
 async fn a_closed_store_says_so() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     fixture.planned("u", 1).await;
     let waiting = fixture.store.clone();
     let waiting = tokio::spawn(async move {

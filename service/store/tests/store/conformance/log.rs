@@ -30,7 +30,7 @@ async fn four_days(fixture: &Fixture) -> Vec<EventId> {
 
 #[tokio::test]
 async fn a_range_is_read_newest_first() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let four = four_days(&fixture).await;
     let fixture = fixture.reopen().await;
     let read =
@@ -55,7 +55,7 @@ async fn a_range_is_read_newest_first() {
 
 #[tokio::test]
 async fn an_entry_is_found_by_its_id_alone() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let sent = event().of_source(other_source()).of_user("u").keyed("k");
     let id = new(fixture.accept(sent.clone()).await);
     let entry = fixture.entry(id).await;
@@ -67,7 +67,7 @@ async fn an_entry_is_found_by_its_id_alone() {
 
 #[tokio::test]
 async fn new_entries_are_waited_for() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let first = new(fixture.accept(event()).await);
     let source = source();
     let mut tail = Box::pin(fixture.store.next_events(&source, None, 9));
@@ -86,7 +86,7 @@ async fn new_entries_are_waited_for() {
 /// Else a page of the log would have everything in memory that large events were made into.
 #[tokio::test]
 async fn a_page_ends_early_when_its_actions_are_large() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     for _ in 0..6 {
         let id = new(fixture.accept(event()).await);
         let large = NewAction { rendered: Ok(vec![b'x'; 3 << 20].into()), ..action("a") };

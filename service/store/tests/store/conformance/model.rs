@@ -81,7 +81,7 @@ impl Model {
 }
 
 async fn run(steps: Vec<Step>) {
-    let mut fixture = Fixture::new();
+    let mut fixture = Fixture::new().await;
     let mut model = Model::default();
     for step in steps {
         fixture = walk(fixture, &mut model, step).await;
@@ -209,8 +209,9 @@ async fn walk(fixture: Fixture, model: &mut Model, step: Step) -> Fixture {
         }
         Step::Pass(time) => fixture.pass(time),
         Step::ClockBack(time) => {
-            // Any command makes the store look at the clock.
-            fixture.store.settle(vec![]).await.unwrap();
+            // Whoever takes makes the store look at the clock.
+            fixture.take(0).await;
+            model.not_before.retain(|_, due| now < *due);
             fixture.set_clock(now - crate::harness::millis(time));
         }
         Step::Reopen => {
@@ -219,7 +220,7 @@ async fn walk(fixture: Fixture, model: &mut Model, step: Step) -> Fixture {
         }
         Step::Crash => {
             model.leases.clear();
-            return fixture.crash();
+            return fixture.crash().await;
         }
     }
     fixture
@@ -247,7 +248,7 @@ proptest! {
 
     #[test]
     fn the_store_does_what_the_model_does(steps in prop::collection::vec(step(), 1..80)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(run(steps));
     }
 }

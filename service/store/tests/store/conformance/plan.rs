@@ -9,7 +9,7 @@ use crate::harness::{
 
 #[tokio::test]
 async fn entries_wait_in_log_order_until_they_are_planned() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let batch = vec![event(), event(), event()];
     let batch = batch.into_iter().map(|one| one.of_user("u")).collect::<Vec<_>>();
     let accepted = fixture.store.accept(batch.clone()).await.unwrap();
@@ -26,7 +26,7 @@ async fn entries_wait_in_log_order_until_they_are_planned() {
 
 #[tokio::test]
 async fn what_needs_no_plan_is_passed_over_for_good() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let a = new(fixture.accept(event().keyed("a")).await);
     fixture.store.accept(vec![event().keyed("a"), event().unmappable()]).await.unwrap();
     let b = new(fixture.accept(event()).await);
@@ -43,7 +43,7 @@ async fn what_needs_no_plan_is_passed_over_for_good() {
 
 #[tokio::test]
 async fn sources_with_something_to_plan_are_told_once_and_again_after_opening() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let id = new(fixture.accept(event()).await);
     new(fixture.accept(event().of_source(other_source())).await);
     let mut sources = fixture.store.unplanned_sources().await;
@@ -52,13 +52,13 @@ async fn sources_with_something_to_plan_are_told_once_and_again_after_opening() 
     fixture.store.mark_unplanned(&source());
     assert_eq!(fixture.store.unplanned_sources().await, [source()]);
     fixture.store.plan(&source(), vec![plan(id, vec![])]).await.unwrap();
-    let fixture = fixture.crash();
+    let fixture = fixture.crash().await;
     assert_eq!(fixture.store.unplanned_sources().await, [other_source()]);
 }
 
 #[tokio::test]
 async fn a_plan_is_found_with_its_event() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let id = new(fixture.accept(event()).await);
     assert_eq!(fixture.entry(id).await.planned, None);
     let failed = NewAction { rendered: Err(reason("missing_field")), ..action("b") };
@@ -98,7 +98,7 @@ async fn a_plan_is_found_with_its_event() {
 
 #[tokio::test]
 async fn planning_twice_changes_nothing() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let id = new(fixture.accept(event()).await);
     let planned = || vec![plan(id, vec![action("a")])];
     let twice = [planned(), vec![plan(id, vec![action("b"), action("c")])]].concat();
@@ -114,7 +114,7 @@ async fn planning_twice_changes_nothing() {
 
 #[tokio::test]
 async fn a_plan_may_come_days_later() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let first = new(fixture.accept(event()).await);
     fixture.pass(3 * DAY);
     let second = new(fixture.accept(event()).await);

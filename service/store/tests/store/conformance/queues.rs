@@ -25,7 +25,7 @@ async fn expire(fixture: &Fixture, before: Millis) -> u64 {
 
 #[tokio::test]
 async fn a_backlog_counts_lanes_and_tells_the_oldest_head() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     assert_eq!(backlog(&fixture).await, Backlog::default());
     let oldest = fixture.planned("u", 2).await.millis;
     fixture.pass(HOUR);
@@ -33,7 +33,7 @@ async fn a_backlog_counts_lanes_and_tells_the_oldest_head() {
     assert_eq!(backlog(&fixture).await, Backlog { lanes: 2, oldest: Some(oldest) });
     let lease = fixture.take_one().await;
     fixture.settle(&lease, retry(SECOND)).await;
-    let fixture = fixture.crash();
+    let fixture = fixture.crash().await;
     assert_eq!(backlog(&fixture).await, Backlog { lanes: 2, oldest: Some(oldest) });
     fixture.pass(SECOND);
     for _ in 0..2 {
@@ -47,7 +47,7 @@ async fn a_backlog_counts_lanes_and_tells_the_oldest_head() {
 
 #[tokio::test]
 async fn what_waits_too_long_is_a_dead_letter_and_its_lane_goes_on() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let leased = fixture.planned("leased", 2).await;
     let taken = fixture.store.take(&queue(), 1, 2 * DAY).await.unwrap();
     let lease = &taken.leases[0];
@@ -60,7 +60,7 @@ async fn what_waits_too_long_is_a_dead_letter_and_its_lane_goes_on() {
     assert_eq!(expire(&fixture, leased.millis).await, 0);
     assert_eq!(expire(&fixture, young.millis).await, 4);
     assert_eq!(expire(&fixture, young.millis).await, 0);
-    let fixture = fixture.crash();
+    let fixture = fixture.crash().await;
     let dead = |attempts| (ActionState::Dead, attempts, Some("too_old".to_owned()));
     assert_eq!(fixture.status(retried.action).await, dead(1));
     for index in 0..2 {
@@ -76,7 +76,7 @@ async fn what_waits_too_long_is_a_dead_letter_and_its_lane_goes_on() {
 
 #[tokio::test]
 async fn what_was_revived_or_replayed_waits_from_then_on() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let id = fixture.planned("u", 1).await;
     fixture.pass(DAY);
     let dead = ActionId { event: id, run: 0, index: 0 };
@@ -93,7 +93,7 @@ async fn what_was_revived_or_replayed_waits_from_then_on() {
 
 #[tokio::test]
 async fn many_expire_in_steps() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let batch: Vec<_> = (0..2_500).map(|n| event().of_user(&n.to_string())).collect();
     let accepted = fixture.store.accept(batch).await.unwrap();
     let planned = accepted.into_iter().map(|one| plan(new(one), vec![action("a")])).collect();

@@ -35,7 +35,7 @@ fn before(millis: u64) -> Retain {
 
 #[tokio::test]
 async fn what_is_old_and_done_goes_and_what_is_owed_stays() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let delivered = fixture.planned("delivered", 1).await;
     let lease = fixture.take_one().await;
     fixture.settle(&lease, ack()).await;
@@ -64,7 +64,7 @@ async fn what_is_old_and_done_goes_and_what_is_owed_stays() {
     let owed = [leased, waiting, unplanned, young];
     assert_eq!(retain(&fixture, before(young.millis)).await, (5, 2));
     assert_eq!(log(&fixture).await, owed);
-    let fixture = fixture.crash();
+    let fixture = fixture.crash().await;
     assert_eq!(log(&fixture).await, owed);
     assert!(fixture.store.event(delivered).await.unwrap().is_none());
     assert!(fixture.store.event(foreign).await.unwrap().is_some());
@@ -89,7 +89,7 @@ async fn what_is_old_and_done_goes_and_what_is_owed_stays() {
 
 #[tokio::test]
 async fn beyond_so_many_bytes_the_oldest_go() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let mut ids = Vec::new();
     for n in 0..100 {
         let large = event().change(|one| one.event.body = vec![b'x'; 10_000].into());
@@ -107,7 +107,7 @@ async fn beyond_so_many_bytes_the_oldest_go() {
     assert!((50..=56).contains(&events), "{events} went");
     let left = usize::try_from(events).unwrap();
     assert_eq!(log(&fixture).await, ids[left..]);
-    let fixture = fixture.crash();
+    let fixture = fixture.crash().await;
     assert_eq!(retain(&fixture, keep(500_000)).await, (0, 0));
     assert_eq!(retain(&fixture, keep(0)).await, (100 - events, 0));
     assert_eq!(log(&fixture).await, []);
@@ -118,7 +118,7 @@ async fn beyond_so_many_bytes_the_oldest_go() {
 
 #[tokio::test]
 async fn many_go_in_steps_past_what_stays() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let batch: Vec<_> = (0..5_000).map(|_| event()).collect();
     let accepted = fixture.store.accept(batch).await.unwrap();
     let owed = |n: usize| n < 2_500 && n.is_multiple_of(2);
@@ -137,7 +137,7 @@ async fn many_go_in_steps_past_what_stays() {
 
 #[tokio::test]
 async fn a_day_comes_and_goes_and_what_is_younger_is_untouched() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     for _ in 0..4 {
         fixture.planned("u", 0).await;
         fixture.pass(DAY);
@@ -147,13 +147,13 @@ async fn a_day_comes_and_goes_and_what_is_younger_is_untouched() {
     let fixture = fixture.reopen().await;
     assert_eq!(log(&fixture).await, [last]);
     assert_eq!(fixture.take_one().await.action.event, last);
-    let fixture = fixture.crash();
+    let fixture = fixture.crash().await;
     assert_eq!(log(&fixture).await, [last]);
 }
 
 #[tokio::test]
 async fn what_runs_again_is_owed_again() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let dead = fixture.planned("u", 1).await;
     let lease = fixture.take_one().await;
     fixture.settle(&lease, reject()).await;
@@ -172,7 +172,7 @@ async fn what_runs_again_is_owed_again() {
 
 #[tokio::test]
 async fn erasing_leaves_that_it_was_there() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let done = fixture.planned("u", 1).await;
     let lease = fixture.take_one().await;
     let answer = segment_source_store::Settlement::Ack { answer: "u".into() };
@@ -195,7 +195,7 @@ async fn erasing_leaves_that_it_was_there() {
     assert_eq!(fixture.settle(&lease, ack()).await, Settled::LeaseLost);
     let taken: Vec<_> = fixture.take(9).await.iter().map(|it| it.action.event).collect();
     assert_eq!(taken, [other]);
-    let fixture = fixture.crash();
+    let fixture = fixture.crash().await;
     let state = async |event, index| {
         let (state, _, code) = fixture.status(ActionId { event, run: 0, index }).await;
         (state, code)
@@ -227,10 +227,10 @@ async fn erasing_leaves_that_it_was_there() {
 
 #[tokio::test]
 async fn what_was_erased_before_it_was_planned_is_passed_over() {
-    let fixture = Fixture::new();
+    let fixture = Fixture::new().await;
     let id = new(fixture.accept(event().of_user("u")).await);
     fixture.store.erase(vec![id]).await.unwrap();
-    let fixture = fixture.crash();
+    let fixture = fixture.crash().await;
     let next = new(fixture.accept(event()).await);
     let waiting: Vec<_> = fixture.unplanned(9).await.into_iter().map(|(id, _)| id).collect();
     assert_eq!(waiting, [next]);

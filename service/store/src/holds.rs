@@ -3,12 +3,10 @@
 
 use prost::Message;
 
-use super::{
+use crate::{
+    contract::{Ending, Hold, HoldLedger, Millis},
     fault::Fault,
-    keys::{QueueKey, Space},
-    txn::Txn,
 };
-use crate::contract::{Ending, Hold, HoldLedger, Millis};
 
 /// Earlier holds are remembered for longer than any action may wait.
 const REMEMBERED: Millis = 8 * 24 * 60 * 60 * 1000;
@@ -44,8 +42,8 @@ struct Interval {
     until: Millis,
 }
 
-/// As it is on disk.
-pub(super) fn read(stored: Option<&[u8]>) -> Result<HoldLedger, Fault> {
+/// What was kept; nothing: the default.
+pub(crate) fn read(stored: Option<&[u8]>) -> Result<HoldLedger, Fault> {
     let ledger = stored.map(Ledger::decode).transpose()?.unwrap_or_default();
     let hold =
         |HoldRecord { since, until, refused, reason }| Hold { since, until, refused, reason };
@@ -57,56 +55,48 @@ pub(super) fn read(stored: Option<&[u8]>) -> Result<HoldLedger, Fault> {
 
 /// Where a hold may stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(crate) enum Place {
     /// Also where another one is, but for one by hand when the destination itself refuses.
     Taken,
     /// Only where none is.
     Free,
 }
 
-/// `false`: the hold that there is stays as it is.
-pub(super) fn hold(
-    txn: &mut Txn<'_>,
+/// What is remembered from now on; `None`: the hold that there is stays as it is.
+pub(crate) fn hold(
+    mut ledger: HoldLedger,
     now: Millis,
-    queue: QueueKey,
     mut hold: Hold,
     place: Place,
-) -> Result<bool, Fault> {
-    let mut ledger = read(txn.get(Space::Holds, &queue.0)?.as_deref())?;
+) -> Option<HoldLedger> {
     if let Some(old) = ledger.hold.take() {
         let over = old.until.filter(|until| *until <= hold.since.max(now));
         match over {
             Some(until) => end(&mut ledger, now, old.since, until),
-            None if place == Place::Free || hold.refused && !old.refused => return Ok(false),
+            None if place == Place::Free || hold.refused && !old.refused => return None,
             // It is held all the time.
             None => hold.since = hold.since.min(old.since),
         }
     }
     ledger.hold = Some(hold);
-    write(txn, queue, ledger);
-    Ok(true)
+    Some(ledger)
 }
 
-/// The hold that was ended.
-pub(super) fn end_hold(
-    txn: &mut Txn<'_>,
+/// What is remembered from now on, and the hold that was ended; `None`: there is none that is meant.
+pub(crate) fn end_hold(
+    mut ledger: HoldLedger,
     now: Millis,
-    queue: QueueKey,
     which: &Ending,
-) -> Result<Option<Hold>, Fault> {
-    let mut ledger = read(txn.get(Space::Holds, &queue.0)?.as_deref())?;
-    let ended = ledger.hold.take_if(|hold| match which {
+) -> Option<(HoldLedger, Hold)> {
+    let hold = ledger.hold.take_if(|hold| match which {
         Ending::Any => true,
         Ending::Over => hold.until.is_some_and(|until| until <= now),
         Ending::Refused => hold.refused,
         Ending::This(this) => hold == this,
-    });
-    if let Some(hold) = &ended {
-        let until = hold.until.map_or(now, |until| until.min(now));
-        end(&mut ledger, now, hold.since, until);
-        write(txn, queue, ledger);
-    }
-    Ok(ended)
+    })?;
+    let until = hold.until.map_or(now, |until| until.min(now));
+    end(&mut ledger, now, hold.since, until);
+    Some((ledger, hold))
 }
 
 fn end(ledger: &mut HoldLedger, now: Millis, from: Millis, until: Millis) {
@@ -117,10 +107,10 @@ fn end(ledger: &mut HoldLedger, now: Millis, from: Millis, until: Millis) {
     ledger.past.drain(..beyond);
 }
 
-fn write(txn: &mut Txn<'_>, queue: QueueKey, ledger: HoldLedger) {
+/// As it is kept.
+pub(crate) fn to_bytes(ledger: HoldLedger) -> Vec<u8> {
     let record =
         |Hold { since, until, refused, reason }| HoldRecord { since, until, refused, reason };
     let past = ledger.past.into_iter().map(|(from, until)| Interval { from, until }).collect();
-    let ledger = Ledger { hold: ledger.hold.map(record), past };
-    txn.put(Space::Holds, &queue.0, ledger.encode_to_vec());
+    Ledger { hold: ledger.hold.map(record), past }.encode_to_vec()
 }

@@ -9,7 +9,7 @@ use std::{
 use tokio::sync::{Notify, futures::OwnedNotified};
 
 /// One bell a name; those nobody listens to are dropped now and then.
-pub(super) struct Bells<K>(Mutex<Rack<K>>);
+pub(crate) struct Bells<K>(Mutex<Rack<K>>);
 
 struct Rack<K> {
     bells: HashMap<K, Arc<Notify>>,
@@ -27,7 +27,7 @@ impl<K> Default for Bells<K> {
 
 impl<K: Eq + Hash> Bells<K> {
     /// Resolves at the first ring after this call.
-    pub(super) fn listen(&self, name: K) -> OwnedNotified {
+    pub(crate) fn listen(&self, name: K) -> OwnedNotified {
         let mut rack = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if rack.bells.len() >= rack.sweep_at {
             rack.bells.retain(|_, bell| Arc::strong_count(bell) > 1);
@@ -36,7 +36,7 @@ impl<K: Eq + Hash> Bells<K> {
         rack.bells.entry(name).or_default().clone().notified_owned()
     }
 
-    pub(super) fn ring<'k>(&self, names: impl IntoIterator<Item = &'k K>)
+    pub(crate) fn ring<'k>(&self, names: impl IntoIterator<Item = &'k K>)
     where
         K: 'k,
     {
@@ -48,7 +48,7 @@ impl<K: Eq + Hash> Bells<K> {
         }
     }
 
-    pub(super) fn ring_all(&self) {
+    pub(crate) fn ring_all(&self) {
         let rack = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         rack.bells.values().for_each(|bell| bell.notify_waiters());
     }

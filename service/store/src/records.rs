@@ -1,180 +1,95 @@
-//! Values as they are on disk, and how they become values of the contract. Keys are in
-//! [`super::keys`]. A field's number is never used again for something else.
+//! What stores keep of events, plans and actions, and how it becomes values of the contract. A field's number is never used again for something else.
 
 use bytes::Bytes;
 use prost::Message;
-use segment_source_core::event::{Event, EventId, Verdict, Verification};
+use segment_source_core::{
+    event::{Event, EventId, Verdict, Verification},
+    source::short_hash,
+};
 
-use super::fault::Fault;
-use crate::contract::{Action, Millis, Planned, Reason, Receipt};
-
-/// A claimed key or receipt: `[expires 8][event 16][receipt 16]`. No message, because there are
-/// more of these than of anything else and compaction reads all of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Claim {
-    /// The first moment at which it is over.
-    pub(super) expires: Millis,
-    /// The event that claimed it.
-    pub(super) event: EventId,
-    /// The submission that claimed it.
-    pub(super) receipt: Receipt,
-}
-
-impl Claim {
-    pub(super) fn to_bytes(self) -> [u8; 40] {
-        let mut bytes = [0; 40];
-        bytes[..8].copy_from_slice(&self.expires.to_be_bytes());
-        bytes[8..24].copy_from_slice(&self.event.to_bytes());
-        bytes[24..].copy_from_slice(&self.receipt.0);
-        bytes
-    }
-
-    pub(super) fn from_bytes(bytes: &[u8]) -> Result<Self, Fault> {
-        let bytes: &[u8; 40] = bytes.try_into().map_err(|_| Fault::damaged("a claim"))?;
-        let mut event = [0; 16];
-        event.copy_from_slice(&bytes[8..24]);
-        let mut receipt = [0; 16];
-        receipt.copy_from_slice(&bytes[24..]);
-        Ok(Self {
-            expires: super::keys::number(bytes, 0),
-            event: EventId::from_bytes(event),
-            receipt: Receipt(receipt),
-        })
-    }
-}
-
-/// What grows and must never be used twice.
-#[derive(Clone, PartialEq, Eq, Message)]
-pub(super) struct Counters {
-    /// Of the newest event id.
-    #[prost(uint64, tag = "1")]
-    pub(super) millis: Millis,
-    /// Of the newest event id.
-    #[prost(uint32, tag = "2")]
-    pub(super) sequence: u32,
-    /// The last number given to a place in a lane or among the ready.
-    #[prost(uint64, tag = "3")]
-    pub(super) place: u64,
-}
+use crate::{
+    contract::{Action, Planned, Reason},
+    fault::Fault,
+};
 
 #[derive(Clone, PartialEq, Eq, Message)]
-pub(super) struct SourceRecord {
+pub(crate) struct Pair {
     #[prost(string, tag = "1")]
-    pub(super) name: String,
-    /// Its newest entry, 16 bytes.
-    #[prost(bytes = "vec", tag = "2")]
-    pub(super) newest: Vec<u8>,
-}
-
-#[derive(Clone, PartialEq, Eq, Message)]
-pub(super) struct Pair {
-    #[prost(string, tag = "1")]
-    pub(super) first: String,
+    pub(crate) first: String,
     #[prost(string, tag = "2")]
-    pub(super) second: String,
+    pub(crate) second: String,
 }
 
 #[derive(Clone, PartialEq, Eq, Message)]
-pub(super) struct LogRecord {
+pub(crate) struct LogRecord {
     #[prost(string, optional, tag = "1")]
-    pub(super) event_type: Option<String>,
+    pub(crate) event_type: Option<String>,
     #[prost(string, optional, tag = "2")]
-    pub(super) key: Option<String>,
+    pub(crate) key: Option<String>,
     #[prost(string, optional, tag = "3")]
-    pub(super) order_key: Option<String>,
+    pub(crate) order_key: Option<String>,
     #[prost(string, optional, tag = "4")]
-    pub(super) timestamp: Option<String>,
+    pub(crate) timestamp: Option<String>,
     #[prost(string, optional, tag = "5")]
-    pub(super) unmappable: Option<String>,
+    pub(crate) unmappable: Option<String>,
     #[prost(uint32, tag = "6")]
-    pub(super) verdict: u32,
+    pub(crate) verdict: u32,
     #[prost(bool, tag = "7")]
-    pub(super) covered: bool,
+    pub(crate) covered: bool,
     #[prost(uint32, tag = "8")]
-    pub(super) element: u32,
+    pub(crate) element: u32,
     /// Name and value.
     #[prost(message, repeated, tag = "9")]
-    pub(super) headers: Vec<Pair>,
+    pub(crate) headers: Vec<Pair>,
     #[prost(bytes = "bytes", tag = "10")]
-    pub(super) body: Bytes,
+    pub(crate) body: Bytes,
     /// Set for a duplicate: the event it repeats, 16 bytes.
     #[prost(bytes = "vec", optional, tag = "11")]
-    pub(super) duplicate_of: Option<Vec<u8>>,
+    pub(crate) duplicate_of: Option<Vec<u8>>,
     /// Its content was removed on purpose; nothing is made of it any more.
     #[prost(bool, tag = "12")]
-    pub(super) erased: bool,
+    pub(crate) erased: bool,
 }
 
 #[derive(Clone, PartialEq, Eq, Message)]
-pub(super) struct PlanRecord {
+pub(crate) struct PlanRecord {
     #[prost(int64, tag = "1")]
-    pub(super) generation: i64,
+    pub(crate) generation: i64,
     /// Subject and message.
     #[prost(message, repeated, tag = "2")]
-    pub(super) notes: Vec<Pair>,
+    pub(crate) notes: Vec<Pair>,
 }
 
 /// A replay of an event.
 #[derive(Clone, PartialEq, Eq, Message)]
-pub(super) struct RunRecord {
+pub(crate) struct RunRecord {
     /// Its name, 16 bytes.
     #[prost(bytes = "vec", tag = "1")]
-    pub(super) replay: Vec<u8>,
+    pub(crate) replay: Vec<u8>,
     #[prost(message, optional, tag = "2")]
-    pub(super) plan: Option<PlanRecord>,
+    pub(crate) plan: Option<PlanRecord>,
 }
 
 /// Written once.
 #[derive(Clone, PartialEq, Eq, Message)]
-pub(super) struct ActionRecord {
+pub(crate) struct ActionRecord {
     #[prost(string, tag = "1")]
-    pub(super) mapping: String,
+    pub(crate) mapping: String,
     #[prost(string, tag = "2")]
-    pub(super) action_type: String,
+    pub(crate) action_type: String,
     #[prost(string, tag = "3")]
-    pub(super) destination: String,
+    pub(crate) destination: String,
     #[prost(string, tag = "4")]
-    pub(super) event_type: String,
+    pub(crate) event_type: String,
     #[prost(string, tag = "5")]
-    pub(super) event_timestamp: String,
+    pub(crate) event_timestamp: String,
     #[prost(bytes = "bytes", optional, tag = "6")]
-    pub(super) payload: Option<Bytes>,
-}
-
-/// The head of a lane, among the ready or the delayed.
-#[derive(Clone, PartialEq, Eq, Message)]
-pub(super) struct Head {
-    /// The lane, as a big-endian number.
-    #[prost(fixed64, tag = "1")]
-    pub(super) lane: u64,
-    /// Its place in the lane.
-    #[prost(uint64, tag = "2")]
-    pub(super) seq: u64,
-    /// As it stands in its lane.
-    #[prost(bytes = "vec", tag = "3")]
-    pub(super) item: Vec<u8>,
-    /// Leases of it that ended.
-    #[prost(uint32, tag = "4")]
-    pub(super) attempts: u32,
-    /// When the first of them began, since it was planned or revived.
-    #[prost(uint64, optional, tag = "5")]
-    pub(super) first_attempt: Option<Millis>,
-}
-
-/// Where a lane's head stands.
-#[derive(Clone, PartialEq, Eq, Message)]
-pub(super) struct Place {
-    /// Set when it is among the delayed.
-    #[prost(uint64, optional, tag = "1")]
-    pub(super) due: Option<Millis>,
-    /// Its number there.
-    #[prost(uint64, tag = "2")]
-    pub(super) seq: u64,
+    pub(crate) payload: Option<Bytes>,
 }
 
 impl LogRecord {
     /// Takes everything but headers and body.
-    pub(super) fn description(event: &Event) -> Self {
+    pub(crate) fn description(event: &Event) -> Self {
         Self {
             event_type: event.event_type.clone(),
             key: event.key.clone(),
@@ -188,7 +103,7 @@ impl LogRecord {
         }
     }
 
-    pub(super) fn new(event: Event) -> Self {
+    pub(crate) fn new(event: Event) -> Self {
         Self {
             verdict: verdict_number(event.verification.verdict),
             covered: event.verification.covered,
@@ -205,11 +120,19 @@ impl LogRecord {
         }
     }
 
-    pub(super) fn original(&self) -> Result<Option<EventId>, Fault> {
+    /// Of an event stays that it was there, and what it was.
+    pub(crate) fn forget(&mut self) {
+        self.erased = true;
+        self.headers.clear();
+        self.body = Bytes::new();
+        (self.key, self.order_key) = (None, None);
+    }
+
+    pub(crate) fn original(&self) -> Result<Option<EventId>, Fault> {
         self.duplicate_of.as_deref().map(event_id).transpose()
     }
 
-    pub(super) fn into_event(self) -> Result<Event, Fault> {
+    pub(crate) fn into_event(self) -> Result<Event, Fault> {
         Ok(Event {
             event_type: self.event_type,
             key: self.key,
@@ -244,6 +167,19 @@ impl From<ActionRecord> for Action {
     }
 }
 
+impl From<Action> for ActionRecord {
+    fn from(action: Action) -> Self {
+        Self {
+            mapping: action.mapping,
+            action_type: action.action_type,
+            destination: action.destination,
+            event_type: action.event_type,
+            event_timestamp: action.event_timestamp,
+            payload: action.payload,
+        }
+    }
+}
+
 impl From<(String, String)> for Pair {
     fn from((first, second): (String, String)) -> Self {
         Self { first, second }
@@ -268,9 +204,32 @@ impl From<Pair> for Reason {
     }
 }
 
-pub(super) fn event_id(bytes: &[u8]) -> Result<EventId, Fault> {
+pub(crate) fn event_id(bytes: &[u8]) -> Result<EventId, Fault> {
     let bytes = bytes.try_into().map_err(|_| Fault::damaged("an event id"))?;
     Ok(EventId::from_bytes(bytes))
+}
+
+/// Stands where words were that may quote what was erased.
+pub(crate) const ERASED: &str = "erased";
+
+/// A lane's name inside its queue: a hash of the order key, or of the event that has none. Two
+/// that collide share their order, no more.
+pub(crate) type Lane = [u8; 8];
+
+pub(crate) fn lane(order_key: Option<&str>, event: EventId) -> Lane {
+    match order_key {
+        Some(key) => short_hash(key.as_bytes()),
+        None => short_hash(&event.to_bytes()),
+    }
+}
+
+/// Bytes kept of an answer, or of the words of one attempt.
+pub(crate) const MAX_WORDS: usize = 1024;
+
+/// The beginning, whole characters.
+pub(crate) fn cut(mut words: String) -> String {
+    words.truncate(words.floor_char_boundary(MAX_WORDS));
+    words
 }
 
 fn verdict_number(verdict: Verdict) -> u32 {
@@ -298,10 +257,7 @@ fn verdict(number: u32) -> Result<Verdict, Fault> {
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        Claim, Event, EventId, LogRecord, Message as _, Receipt, Verdict, Verification, verdict,
-        verdict_number,
-    };
+    use super::{Event, LogRecord, Message as _, Verdict, Verification, verdict, verdict_number};
 
     fn event() -> Event {
         Event {
@@ -323,13 +279,6 @@ mod tests {
         assert_eq!(LogRecord::decode(&*bytes).unwrap().into_event().unwrap(), event());
         let short = Event { headers: vec![], body: "".into(), ..event() };
         assert_eq!(LogRecord::description(&event()).into_event().unwrap(), short);
-    }
-
-    #[test]
-    fn a_claim_survives_the_disk() {
-        let claim =
-            Claim { expires: 5, event: EventId::from_bytes([1; 16]), receipt: Receipt([2; 16]) };
-        assert_eq!(Claim::from_bytes(&claim.to_bytes()).unwrap(), claim);
     }
 
     #[test]

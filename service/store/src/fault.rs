@@ -4,7 +4,7 @@ use crate::contract::StoreError;
 
 /// The engine or the data failed; whatever was not committed did not happen.
 #[derive(Clone, Debug, thiserror::Error)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     /// Reading or writing failed.
     #[error("{0}")]
     Engine(String),
@@ -14,7 +14,7 @@ pub(super) enum Fault {
 }
 
 impl Fault {
-    pub(super) const fn damaged(what: &'static str) -> Self {
+    pub(crate) const fn damaged(what: &'static str) -> Self {
         Self::Damaged(what)
     }
 }

@@ -1,0 +1,111 @@
+//! Events into the log: one script a partition and batch.
+
+use std::collections::BTreeMap;
+
+use futures_util::future::try_join_all;
+use prost::Message as _;
+use segment_source_core::{event::EventId, source::SourceId};
+
+use super::{Store, partition, reply, windows};
+use crate::{
+    contract::{Accepted, NewEvent, StoreError},
+    records::LogRecord,
+};
+
+/// Events of one call of the script, and their bytes: nobody else is served meanwhile.
+const AT_ONCE: usize = 256;
+/// As [`AT_ONCE`].
+const BYTES_AT_ONCE: usize = 1 << 20;
+
+impl Store {
+    pub(crate) async fn accept(&self, events: Vec<NewEvent>) -> Result<Vec<Accepted>, StoreError> {
+        if let Some((free, reserve)) = self.0.full() {
+            return Err(StoreError::Full { free, reserve });
+        }
+        let mut partitions: BTreeMap<u64, Vec<(usize, NewEvent)>> = BTreeMap::new();
+        let count = events.len();
+        for (at, event) in events.into_iter().enumerate() {
+            partitions.entry(partition(event.source.hash())).or_default().push((at, event));
+        }
+        let accepting =
+            partitions.into_iter().map(|(partition, events)| self.accept_in(partition, events));
+        let mut answers = vec![None; count];
+        for (at, accepted) in try_join_all(accepting).await?.into_iter().flatten() {
+            answers[at] = Some(accepted);
+        }
+        answers
+            .into_iter()
+            .collect::<Option<_>>()
+            .ok_or_else(|| StoreError::Unavailable("an answer of Redis is not complete".into()))
+    }
+
+    async fn accept_in(
+        &self,
+        partition: u64,
+        events: Vec<(usize, NewEvent)>,
+    ) -> Result<Vec<(usize, Accepted)>, StoreError> {
+        let mut accepted = Vec::with_capacity(events.len());
+        let mut events = events.into_iter().peekable();
+        while events.peek().is_some() {
+            let (mut batch, mut bytes) = (Vec::new(), 0);
+            while let Some((_, next)) = events.peek()
+                && (batch.is_empty() || batch.len() < AT_ONCE && bytes < BYTES_AT_ONCE)
+            {
+                bytes += next.event.body.len();
+                batch.extend(events.next());
+            }
+            accepted.extend(self.accept_batch(partition, batch).await?);
+        }
+        Ok(accepted)
+    }
+
+    async fn accept_batch(
+        &self,
+        partition: u64,
+        batch: Vec<(usize, NewEvent)>,
+    ) -> Result<Vec<(usize, Accepted)>, StoreError> {
+        let mut sources: Vec<SourceId> = Vec::new();
+        let mut asked = Vec::with_capacity(batch.len());
+        let (mut args, mut of_events) = (self.args().arg(&self.0.holder), super::Args::default());
+        for (at, new) in batch {
+            let known = sources.iter().position(|source| *source == new.source);
+            let source = known.unwrap_or(sources.len());
+            asked.push((at, new.source.hash()));
+            let (fingerprint, window) = self.0.fingerprints.claim(&new);
+            if known.is_none() {
+                sources.push(new.source);
+            }
+            of_events.push(source + 1);
+            of_events.bytes(fingerprint);
+            of_events.push(windows::number(window));
+            of_events.bytes(new.receipt.0);
+            let description = LogRecord::description(&new.event).encode_to_vec();
+            of_events.bytes(LogRecord::new(new.event).encode_to_vec());
+            of_events.bytes(description);
+        }
+        args.push(sources.len());
+        for source in &sources {
+            args.bytes(source.hash().0);
+            args.push(source.as_str());
+        }
+        args.push(asked.len());
+        args.append(of_events);
+        let answers: Vec<Vec<u8>> = self.call(&self.scripts().accept, partition, &args).await?;
+        // Others hear of it by what the script publishes.
+        if self.0.owns_partition(partition) {
+            sources.iter().for_each(|source| self.0.mark_unplanned(source));
+        }
+        let accepted = asked.into_iter().zip(answers).map(|((at, source), answer)| {
+            let id = |bytes: &[u8]| -> Result<EventId, StoreError> { reply::id(bytes, source) };
+            let accepted = match answer.split_at_checked(8) {
+                Some((new, [])) => Accepted::New(id(new)?),
+                Some((entry, original)) => {
+                    Accepted::Duplicate { entry: id(entry)?, original: id(original)? }
+                }
+                None => return Err(reply::damaged("an event id").into()),
+            };
+            Ok((at, accepted))
+        });
+        accepted.collect()
+    }
+}

@@ -1,0 +1,225 @@
+-- What every script begins with. KEYS[1] is the partition's prefix, `<name>{pNN}:`; whatever a script
+-- touches begins with it, so that all of it is in one slot. ARGV[1] is the time in milliseconds, or 0
+-- for the server's own. Events and actions are opaque: nothing of them is ever decoded here.
+--
+-- An event is `src` (8 bytes) and `id` (milliseconds 6, sequence 2); an action `id src run index` (20
+-- bytes); a queue `src destination` (16 bytes); a lane 8 bytes. Numbers are big-endian, so they sort.
+
+local P = KEYS[1]
+local now = tonumber(ARGV[1])
+if now == 0 then
+    local time = redis.call('TIME')
+    now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end
+
+local call = redis.call
+local META, ACT, CUR, SRC = P .. 'meta', P .. 'act', P .. 'cur', P .. 'src'
+local SIZE, LEASE, EXP, OWN = P .. 'size', P .. 'lease', P .. 'exp', P .. 'own'
+local OPEN = P .. 'open'
+local PENDING, DELIVERED, FAILED, DEAD = 0, 1, 2, 3
+-- What a record takes besides its bytes, about.
+local OVERHEAD = 32
+
+local function log_of(src) return P .. 'log:' .. src end
+local function gone_of(src) return P .. 'gone:' .. src end
+local function dead_of(src) return P .. 'dead:' .. src end
+local function heads_of(queue) return P .. 'head:' .. queue end
+local function rest_of(queue, lane) return P .. 'rest:' .. queue .. lane end
+local function ready_of(queue) return P .. 'ready:' .. queue end
+local function due_of(queue) return P .. 'due:' .. queue end
+
+-- Whole numbers as text; `..` would give 1.8e+12.
+local function text(number) return string.format('%.0f', number) end
+
+-- Where the hash of actions has an action, whose id begins with the event's.
+local function field_of(action)
+    return string.sub(action, 9, 16) .. string.sub(action, 1, 8) .. string.sub(action, 17, 20)
+end
+
+local function stream_id(id)
+    local millis, sequence = struct.unpack('>I6I2', id)
+    return text(millis) .. '-' .. text(sequence)
+end
+
+-- The last of what begins with an id, for a range.
+local function upto(id) return '[' .. id .. string.rep('\255', 17) end
+
+-- The entry of a log as it is kept; nil: there is none.
+local function entry_of(src, id)
+    local at = stream_id(id)
+    local found = call('XRANGE', log_of(src), at, at)[1]
+    return found and found[2][2]
+end
+
+-- The same of an erased one, which no longer is in the stream.
+local function erased_of(src, id)
+    local found = call('ZRANGEBYLEX', gone_of(src), '[' .. id, upto(id), 'LIMIT', 0, 1)[1]
+    return found and string.sub(found, 9)
+end
+
+local function grew(src, bytes)
+    if bytes ~= 0 then call('HINCRBY', SIZE, src, text(bytes)) end
+end
+
+-- Who listens hears of each queue once a script.
+local rung = {}
+local function ring(queue)
+    if not rung[queue] then
+        rung[queue] = true
+        call('SPUBLISH', P, 'q' .. queue)
+    end
+end
+
+local function owned_by(holder)
+    return call('GET', OWN) == holder
+end
+
+-- What became of an action: state, attempts that ended, not before, reason's code and words, answer,
+-- attempts with begin, end and, if they failed, code and words.
+local function state_of(action)
+    local stored = call('HGET', ACT, field_of(action) .. 's')
+    if stored then return cmsgpack.unpack(stored) end
+    return { PENDING, 0, 0, '', '', '', {} }
+end
+
+local function set_state(action, state)
+    call('HSET', ACT, field_of(action) .. 's', cmsgpack.pack(state))
+end
+
+-- Attempts kept of one action: the first and the last ones.
+local MAX_HISTORY = 10
+
+local function attempted(state, kind, attempt, started, code, words)
+    local history = state[7]
+    state[1], state[2], state[3] = kind, attempt, 0
+    if #history >= MAX_HISTORY then table.remove(history, 2) end
+    local ended = math.max(now, started)
+    if code then
+        state[4], state[5] = code, words
+        history[#history + 1] = { started, ended, code, words }
+    else
+        history[#history + 1] = { started, ended }
+    end
+end
+
+-- Lanes. The head of each is in the queue's hash: where it stands (READY, DELAYED, LEASED), since which
+-- number among the ready, until when or by which token; its item, the attempts that ended and when the
+-- first of them began (0: never). What is behind it is a list. An item is `action size`, followed by
+-- `attempts since` when it came there later than its event came into the log.
+local READY, DELAYED, LEASED = 0, 1, 2
+
+local function set_head(queue, lane, head)
+    call('HSET', heads_of(queue), lane, cmsgpack.pack(head))
+end
+
+local function head_of(queue, lane)
+    local stored = call('HGET', heads_of(queue), lane)
+    return stored and cmsgpack.unpack(stored)
+end
+
+-- Last among the ready, or among the delayed.
+local function put(queue, lane, due, item, attempts, first)
+    if due then
+        call('ZADD', due_of(queue), text(due), lane)
+        set_head(queue, lane, { DELAYED, due, item, attempts, first })
+    else
+        local number = call('HINCRBY', META, 'place', 1)
+        call('RPUSH', ready_of(queue), lane .. struct.pack('>I6', number))
+        set_head(queue, lane, { READY, number, item, attempts, first })
+    end
+    ring(queue)
+end
+
+-- One that was not attempted since it came into its lane.
+local function put_new(queue, lane, item)
+    local attempts = 0
+    if #item > 24 then attempts = struct.unpack('>I4', item, 25) end
+    put(queue, lane, nil, item, attempts, 0)
+end
+
+local function append(queue, lane, item)
+    if call('HEXISTS', heads_of(queue), lane) == 1 then
+        call('RPUSH', rest_of(queue, lane), item)
+        ring(queue)
+    else
+        put_new(queue, lane, item)
+    end
+end
+
+-- The head is gone; the next one is ready. What stands for it among the ready is passed over later.
+local function go_on(queue, lane)
+    local item = call('LPOP', rest_of(queue, lane))
+    if item then
+        put_new(queue, lane, item)
+    else
+        call('HDEL', heads_of(queue), lane)
+        ring(queue)
+    end
+end
+
+-- Since when an item waits.
+local function since_of(item)
+    if #item > 24 then return (struct.unpack('>I8', item, 29)) end
+    return (struct.unpack('>I6', item))
+end
+
+local function end_lease(token, queue)
+    call('HDEL', LEASE, token)
+    call('ZREM', EXP, token)
+    if call('HINCRBY', OPEN, queue, -1) <= 0 then call('HDEL', OPEN, queue) end
+end
+
+-- A leased head comes back. With a code the attempt counts.
+local function give_back(token, lease, due, code, words)
+    local queue, lane, started = lease[1], lease[2], lease[3]
+    local head = head_of(queue, lane)
+    end_lease(token, queue)
+    local item, attempts, first = head[3], head[4], head[5]
+    local action = string.sub(item, 1, 20)
+    local state = state_of(action)
+    if code then
+        attempts = attempts + 1
+        if first == 0 then first = started end
+        attempted(state, PENDING, attempts, started, code, words)
+    end
+    state[3] = due or 0
+    set_state(action, state)
+    put(queue, lane, due, item, attempts, first)
+end
+
+local TIME_IS_UP = 'the lease ended before the consumer settled it'
+local ENDED_AT_ONCE = 256
+
+-- Leases whose time is up.
+local function end_expired()
+    local tokens = call('ZRANGEBYSCORE', EXP, '-inf', text(now), 'LIMIT', 0, ENDED_AT_ONCE)
+    for _, token in ipairs(tokens) do
+        local lease = cmsgpack.unpack(call('HGET', LEASE, token))
+        give_back(token, lease, nil, 'lease_expired', TIME_IS_UP)
+    end
+    return #tokens == ENDED_AT_ONCE
+end
+
+-- The actions of a run into records and lanes; ARGV from `at`: how many, and of each its destination,
+-- record, size, code and words (no code: it could be rendered). Where it ends.
+local function write_actions(at, src, id, run, lane, again)
+    local count = tonumber(ARGV[at])
+    local bytes = 0
+    at = at + 1
+    for index = 0, count - 1 do
+        local destination, record = ARGV[at], ARGV[at + 1]
+        local code, words = ARGV[at + 2], ARGV[at + 3]
+        local action = id .. src .. struct.pack('>I2I2', run, index)
+        call('HSET', ACT, field_of(action), destination .. record)
+        bytes = bytes + #record + OVERHEAD
+        if code == '' then
+            append(src .. destination, lane, action .. struct.pack('>I4', #record) .. again)
+        else
+            set_state(action, { FAILED, 0, 0, code, words, '', {} })
+            call('ZADD', dead_of(src), 0, action)
+        end
+        at = at + 4
+    end
+    grew(src, bytes)
+    return at
+end

@@ -1,0 +1,50 @@
+-- ARGV: time, number of settlements, of each [token 16, source, what, time, code, words]. Of each: 1 it is
+-- done, 0 there is no such lease, or until when it lasts now. What: 'ack' (words: the answer), 'retry',
+-- 'defer', 'reject', 'extend'; 'lose' is a retry at once.
+
+while end_expired() do end
+
+local function settle(token, src, what, time, code, words)
+    local stored = call('HGET', LEASE, token)
+    if not stored then return 0 end
+    local lease = cmsgpack.unpack(stored)
+    local queue, lane = lease[1], lease[2]
+    if string.sub(queue, 1, 8) ~= src then return 0 end
+    if what == 'extend' then
+        lease[5] = now + time
+        call('HSET', LEASE, token, cmsgpack.pack(lease))
+        call('ZADD', EXP, text(lease[5]), token)
+        return text(lease[5])
+    end
+    local due = time > 0 and now + time or nil
+    if what == 'retry' or what == 'lose' then
+        give_back(token, lease, due, code, words)
+        return 1
+    elseif what == 'defer' then
+        give_back(token, lease, due)
+        return 1
+    end
+    local head = head_of(queue, lane)
+    local action = string.sub(head[3], 1, 20)
+    local state = head[4] > 0 and state_of(action) or { PENDING, 0, 0, '', '', '', {} }
+    if what == 'reject' then
+        attempted(state, DEAD, head[4] + 1, lease[3], code, words)
+        call('ZADD', dead_of(src), 0, action)
+    else
+        attempted(state, DELIVERED, head[4] + 1, lease[3])
+        state[6] = words
+    end
+    set_state(action, state)
+    end_lease(token, queue)
+    go_on(queue, lane)
+    return 1
+end
+
+local answers = {}
+local at = 3
+for n = 1, tonumber(ARGV[2]) do
+    answers[n] = settle(ARGV[at], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3]), ARGV[at + 4],
+        ARGV[at + 5])
+    at = at + 6
+end
+return answers

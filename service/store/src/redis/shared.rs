@@ -1,0 +1,189 @@
+//! What the handles of a store and its background tasks share.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use segment_source_core::{
+    event::EventId,
+    source::{SourceHash, SourceId},
+};
+use tokio::sync::{Notify, watch};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{PARTITIONS, check::Health, connect::Connection, partition, script::Scripts};
+use crate::{
+    bells::Bells,
+    contract::{Clock, LeaseToken, Millis, StoreError},
+    fingerprint::Fingerprints,
+};
+
+pub(super) struct Shared {
+    /// What all keys begin with.
+    pub(super) name: String,
+    pub(super) connection: Connection,
+    pub(super) scripts: Scripts,
+    pub(super) fingerprints: Fingerprints,
+    /// Instead of Redis's: for tests.
+    pub(super) clock: Option<Clock>,
+    /// This process: its replica's hash, and 8 random bytes.
+    pub(super) holder: [u8; 16],
+    /// Rung when a head became ready or delayed, or a lease ended.
+    pub(super) queues: Bells<[u8; 16]>,
+    /// Rung when a source got entries.
+    pub(super) arrivals: Bells<SourceHash>,
+    /// Rung when a source's directory changed.
+    pub(super) directories: Bells<SourceHash>,
+    pub(super) unplanned_bell: Notify,
+    unplanned: Mutex<HashSet<SourceId>>,
+    /// Until when each partition is known to be owned; `None`: it is not.
+    owned: Mutex<[Option<Instant>; PARTITIONS as usize]>,
+    /// Tokens to be released. Held while they are sent, so that a take sees them gone.
+    pub(super) released: tokio::sync::Mutex<()>,
+    to_release: Mutex<Vec<LeaseToken>>,
+    pub(super) release_bell: Notify,
+    /// What planning needs of events that were read to be planned.
+    pub(super) origins: Mutex<HashMap<EventId, Origin>>,
+    /// Where the next step of removing begins, of logs that need several.
+    pub(super) retaining: Mutex<HashMap<SourceHash, Vec<u8>>>,
+    /// As `retaining`, of queues.
+    pub(super) expiring: Mutex<HashMap<[u8; 16], Vec<u8>>>,
+    /// Redis's clock less the system's.
+    ahead: AtomicI64,
+    /// Whether there is room, where somebody looks.
+    health: Option<watch::Receiver<Health>>,
+    pub(super) closed: AtomicBool,
+    pub(super) stop: CancellationToken,
+    pub(super) tasks: TaskTracker,
+}
+
+/// What an event's actions have from it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Origin {
+    pub(super) order_key: Option<String>,
+    pub(super) event_type: String,
+    pub(super) timestamp: String,
+}
+
+impl Shared {
+    pub(super) fn new(
+        name: String,
+        connection: Connection,
+        fingerprints: Fingerprints,
+        clock: Option<Clock>,
+        holder: [u8; 16],
+        health: Option<watch::Receiver<Health>>,
+    ) -> Self {
+        Self {
+            name,
+            connection,
+            scripts: Scripts::default(),
+            fingerprints,
+            clock,
+            holder,
+            queues: Bells::default(),
+            arrivals: Bells::default(),
+            directories: Bells::default(),
+            unplanned_bell: Notify::new(),
+            unplanned: Mutex::default(),
+            owned: Mutex::default(),
+            released: tokio::sync::Mutex::default(),
+            to_release: Mutex::default(),
+            release_bell: Notify::new(),
+            origins: Mutex::default(),
+            retaining: Mutex::default(),
+            expiring: Mutex::default(),
+            ahead: AtomicI64::new(0),
+            health,
+            closed: AtomicBool::new(false),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        }
+    }
+
+    pub(super) fn open(&self) -> Result<(), StoreError> {
+        if self.closed.load(Ordering::SeqCst) { Err(StoreError::Closing) } else { Ok(()) }
+    }
+
+    /// What the keys of a partition begin with; the braces keep them together in a cluster.
+    pub(super) fn prefix(&self, partition: u64) -> Vec<u8> {
+        format!("{}{{p{partition:02}}}:", self.name).into_bytes()
+    }
+
+    pub(super) fn now(&self) -> Millis {
+        match &self.clock {
+            Some(clock) => clock(),
+            None => system_now().saturating_add_signed(self.ahead.load(Ordering::Relaxed)),
+        }
+    }
+
+    /// Redis's clock says this.
+    pub(super) fn heard_time(&self, now: Millis) {
+        let ahead = i64::try_from(now).unwrap_or(i64::MAX).saturating_sub_unsigned(system_now());
+        self.ahead.store(ahead, Ordering::Relaxed);
+    }
+
+    /// When nothing more may be accepted: bytes that are free, and bytes that are kept.
+    pub(super) fn full(&self) -> Option<(u64, u64)> {
+        self.health.as_ref()?.borrow().full()
+    }
+
+    pub(super) fn owns(&self, source: SourceHash) -> bool {
+        self.owns_partition(partition(source))
+    }
+
+    pub(super) fn owns_partition(&self, partition: u64) -> bool {
+        let owned = lock(&self.owned);
+        let until = usize::try_from(partition).ok().and_then(|at| owned.get(at).copied().flatten());
+        until.is_some_and(|until| Instant::now() < until)
+    }
+
+    /// Whether it was another's until now. `None`: it is another's.
+    pub(super) fn set_owned(&self, partition: u64, time: Option<Duration>) -> bool {
+        let mut owned = lock(&self.owned);
+        let place = usize::try_from(partition).ok().and_then(|at| owned.get_mut(at));
+        let Some(place) = place else { return false };
+        let before = place.is_some_and(|until| Instant::now() < until);
+        *place = time.map(|time| Instant::now() + time);
+        time.is_some() && !before
+    }
+
+    pub(super) fn mark_unplanned(&self, source: &SourceId) {
+        lock(&self.unplanned).insert(source.clone());
+        self.unplanned_bell.notify_one();
+    }
+
+    pub(super) fn take_unplanned(&self) -> Vec<SourceId> {
+        lock(&self.unplanned).drain().collect()
+    }
+
+    pub(super) fn release(&self, tokens: impl IntoIterator<Item = LeaseToken>) {
+        lock(&self.to_release).extend(tokens);
+        self.release_bell.notify_one();
+    }
+
+    pub(super) fn take_released(&self) -> Vec<LeaseToken> {
+        std::mem::take(&mut *lock(&self.to_release))
+    }
+
+    pub(super) fn ring_all(&self) {
+        self.queues.ring_all();
+        self.arrivals.ring_all();
+        self.directories.ring_all();
+    }
+}
+
+/// Nothing panics while it holds one of these for longer than a statement.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn system_now() -> Millis {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    Millis::try_from(now.unwrap_or_default().as_millis()).unwrap_or(Millis::MAX)
+}
