@@ -6,7 +6,7 @@ use redis::cmd;
 use segment_source_tests::{
     command::{Finished, run},
     process::root,
-    redis::{Cluster, Redis, Setup, available},
+    redis::{Cluster, Redis, Setup, available, tls_available},
     site::Site,
 };
 use serde_json::{Value, json};
@@ -68,11 +68,11 @@ async fn a_redis_is_judged_and_told_what_to_change() {
 
 #[tokio::test]
 async fn secrets_come_from_the_side_and_are_never_shown() {
-    if !available() {
+    if !tls_available() {
         return;
     }
     let user = Some(("ingest", "hunter2"));
-    let redis = Redis::start(Setup { user, tls: true, ..sound() }).await;
+    let redis = Redis::start(Setup { user, ..sound().with_tls() }).await;
     let address = redis.url().replace("ingest:hunter2@", "");
     let folder = tempfile::tempdir().expect("a folder");
     let file = |name: &str, text: &str| {
@@ -80,7 +80,7 @@ async fn secrets_come_from_the_side_and_are_never_shown() {
         fs::write(&path, text).expect("a file");
         path.to_str().expect("UTF-8").to_owned()
     };
-    let ca = file("ca.crt", redis.authority().expect("one"));
+    let ca = file("ca.crt", &redis.authority().expect("one"));
     let (right, wrong) = (file("right", "hunter2\n"), file("wrong", "hunter3\n"));
     let with = |password| {
         ["--store-ca", ca.as_str(), "--store-username", "ingest", "--store-password-file", password]

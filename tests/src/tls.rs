@@ -5,8 +5,8 @@ use std::{fs, io, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use hyper_util::rt::TokioIo;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    KeyUsagePurpose,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, KeyUsagePurpose,
 };
 use rustls::{
     ClientConfig, RootCertStore,
@@ -68,7 +68,10 @@ impl Authority {
     }
 
     fn issue_names(&self, names: Vec<String>) -> Certificate {
+        // With the same name as the authority's, OpenSSL takes it for one that signed itself.
+        let name = names.first().cloned().unwrap_or_default();
         let mut params = CertificateParams::new(names).expect("DNS names");
+        params.distinguished_name.push(DnType::CommonName, name);
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
         let key = KeyPair::generate().expect("a key");

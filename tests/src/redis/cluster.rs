@@ -31,7 +31,13 @@ impl Cluster {
             let setup = setup.clone().with("cluster-enabled", "yes");
             let setup = setup.with("cluster-port", free_port());
             let setup = setup.with("cluster-node-timeout", 1000);
-            let setup = setup.with("cluster-replica-validity-factor", 0);
+            let mut setup = setup.with("cluster-replica-validity-factor", 0);
+            if setup.tls.is_some() {
+                // Nodes are called by the name of their certificate, not by their address.
+                setup = setup.with("tls-cluster", "yes").with("tls-replication", "yes");
+                setup = setup.with("cluster-announce-hostname", "localhost");
+                setup = setup.with("cluster-preferred-endpoint-type", "hostname");
+            }
             nodes.push(Redis::start(setup).await);
         }
         let cluster = Self { nodes };
@@ -51,16 +57,13 @@ impl Cluster {
     /// What `--store` takes for it: its masters as they were made.
     #[must_use]
     pub fn url(&self) -> String {
-        let nodes: Vec<_> = self.nodes[..MASTERS].iter().map(Redis::url).collect();
-        let user = nodes[0].rsplit_once('@').map_or("", |(user, _)| user);
-        let user = user.trim_start_matches("redis://");
-        let hosts: Vec<_> = nodes
-            .iter()
-            .map(|url| url.trim_start_matches("redis://"))
-            .map(|rest| rest.rsplit('@').next().unwrap_or_default())
-            .collect();
-        let at = if user.is_empty() { "" } else { "@" };
-        format!("redis-cluster://{user}{at}{}", hosts.join(","))
+        let urls: Vec<_> = self.nodes[..MASTERS].iter().map(Redis::url).collect();
+        let (scheme, _) = urls[0].split_once("://").unwrap_or_default();
+        let rest: Vec<_> = urls.iter().filter_map(|url| Some(url.split_once("://")?.1)).collect();
+        // All have the same user.
+        let user = rest[0].rfind('@').map_or("", |at| &rest[0][..=at]);
+        let hosts: Vec<_> = rest.iter().map(|rest| &rest[user.len()..]).collect();
+        format!("{scheme}-cluster://{user}{}", hosts.join(","))
     }
 
     /// The index of the node that has this key now.

@@ -8,6 +8,7 @@ use std::{
     net::{Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
     process::Command,
+    sync::Arc,
     time::Duration,
 };
 
@@ -38,6 +39,19 @@ pub fn available() -> bool {
     program().is_some() || skipped("redis-server missing; tests/tools/redis brings it")
 }
 
+/// Whether the server was built with TLS; as [`available`] otherwise.
+///
+/// # Panics
+/// As [`available`], and when the program cannot be run.
+#[must_use]
+pub fn tls_available() -> bool {
+    let Some(program) = program() else { return available() };
+    // It ends in any case: there is no certificate.
+    let output = Command::new(program).args(["--port", "0", "--tls-port", "1"]).output();
+    let said = String::from_utf8_lossy(&output.expect("it runs").stdout).into_owned();
+    !said.contains("Failed finding TLS support") || skipped("this server has no TLS")
+}
+
 /// How a server is set up.
 #[derive(Clone, Debug)]
 pub struct Setup {
@@ -45,8 +59,8 @@ pub struct Setup {
     pub fsync: Option<&'static str>,
     /// The one user who gets in, and its password.
     pub user: Option<(&'static str, &'static str)>,
-    /// Its folder has `tls.crt`, `tls.key` and `ca.crt`, and it listens by TLS alone.
-    pub tls: bool,
+    /// Who issues its certificate, for `localhost`; it then listens by TLS alone, beside the socket.
+    pub tls: Option<Arc<Authority>>,
     /// Whether it listens on a port of 127.0.0.1 as well; always so with TLS.
     pub port: bool,
     /// More directives: name, value.
@@ -56,11 +70,17 @@ pub struct Setup {
 impl Default for Setup {
     /// A socket, every write synced, nobody kept out.
     fn default() -> Self {
-        Self { fsync: Some("always"), user: None, tls: false, port: false, more: Vec::new() }
+        Self { fsync: Some("always"), user: None, tls: None, port: false, more: Vec::new() }
     }
 }
 
 impl Setup {
+    /// With TLS, by an authority of its own.
+    #[must_use]
+    pub fn with_tls(self) -> Self {
+        Self { tls: Some(Arc::new(Authority::new())), ..self }
+    }
+
     /// With one more directive of redis.conf.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl ToString) -> Self {
@@ -76,7 +96,6 @@ pub struct Redis {
     folder: TempDir,
     setup: Setup,
     port: u16,
-    authority: Option<String>,
 }
 
 impl Redis {
@@ -86,14 +105,12 @@ impl Redis {
     /// When there is no program ([`available`]), or it does not start.
     pub async fn start(setup: Setup) -> Self {
         let folder = tempfile::Builder::new().prefix("redis-").tempdir().expect("a folder");
-        let authority = setup.tls.then(|| {
-            let authority = Authority::new();
+        if let Some(authority) = &setup.tls {
             authority.write_names(folder.path(), &["localhost"]);
-            authority.pem()
-        });
+        }
         let mut tries = 0;
         let (mut running, port) = loop {
-            let port = if setup.port || setup.tls { free_port() } else { 0 };
+            let port = if setup.port || setup.tls.is_some() { free_port() } else { 0 };
             let running = Running::start(command(folder.path(), &setup, port));
             // Between looking for a free port and taking it, somebody else may have.
             match began(running).await {
@@ -103,7 +120,7 @@ impl Redis {
             }
         };
         running.said("that it is ready", ready).await;
-        let redis = Self { running, folder, setup, port, authority };
+        let redis = Self { running, folder, setup, port };
         redis.answers().await;
         redis
     }
@@ -122,7 +139,7 @@ impl Redis {
     pub fn url(&self) -> String {
         let user = self.setup.user.map(|(user, password)| format!("{user}:{password}@"));
         let user = user.unwrap_or_default();
-        match (self.setup.tls, self.port) {
+        match (self.setup.tls.is_some(), self.port) {
             (true, port) => format!("rediss://{user}localhost:{port}"),
             (false, 0) => format!("redis+unix://{user}{}", self.socket().display()),
             (false, port) => format!("redis://{user}127.0.0.1:{port}"),
@@ -143,8 +160,8 @@ impl Redis {
 
     /// The authority of its certificate (PEM), when it has one.
     #[must_use]
-    pub fn authority(&self) -> Option<&str> {
-        self.authority.as_deref()
+    pub fn authority(&self) -> Option<String> {
+        self.setup.tls.as_ref().map(|authority| authority.pem())
     }
 
     /// Its process.
@@ -243,7 +260,7 @@ fn command(folder: &Path, setup: &Setup, port: u16) -> Command {
     set("daemonize", "no");
     set("appendonly", if setup.fsync.is_some() { "yes" } else { "no" });
     set("appendfsync", setup.fsync.unwrap_or("no"));
-    if setup.tls {
+    if setup.tls.is_some() {
         set("port", "0");
         set("tls-port", &port.to_string());
         set("tls-cert-file", "tls.crt");

@@ -1,13 +1,14 @@
 //! Connecting, as every form of address has it, and coming back.
 
+use futures_util::StreamExt as _;
 use redis::{Script, aio::ConnectionLike, cmd, pipe};
 use segment_source_store::redis::{
-    connect::{Connection, Trouble, words::Kind},
+    connect::{Connection, Heard, Trouble, listen, words::Kind},
     target::Target,
 };
 use segment_source_tests::{
-    redis::{Cluster, Redis, Setup, available},
-    wait::eventually,
+    redis::{Cluster, Redis, Setup, available, tls_available},
+    wait::{eventually, soon},
 };
 
 fn target(url: &str) -> Target {
@@ -72,18 +73,18 @@ async fn a_socket_a_port_and_a_user() {
 
 #[tokio::test]
 async fn tls_by_the_authority_that_is_given() {
-    if !available() {
+    if !tls_available() {
         return;
     }
-    let redis = Redis::start(Setup { tls: true, ..Setup::default() }).await;
-    let ca = redis.authority().expect("one").as_bytes().to_vec();
+    let redis = Redis::start(Setup::default().with_tls()).await;
+    let ca = redis.authority().expect("one").into_bytes();
     let trusting = target(&redis.url()).with_ca(ca).expect("a CA");
     works(&mut Connection::open(&trusting).await.expect("it connects"), "p00").await;
     // The system knows no such authority.
     let trouble = refused(&target(&redis.url())).await;
     assert_eq!(trouble.kind(), Kind::Tls, "{trouble}");
     // Another name than the certificate's.
-    let ca = redis.authority().expect("one").as_bytes().to_vec();
+    let ca = redis.authority().expect("one").into_bytes();
     let address = redis.url().replace("localhost", "127.0.0.1");
     let trouble = refused(&target(&address).with_ca(ca).expect("a CA")).await;
     assert_eq!(trouble.kind(), Kind::Tls, "{trouble}");
@@ -175,5 +176,53 @@ async fn a_cluster_whose_master_dies_serves_again() {
     cluster.nodes[lost].start_again().await;
     for partition in 0..16 {
         works(&mut connection, &format!("p{partition:02}")).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_whose_master_hangs_serves_again() {
+    if !available() {
+        return;
+    }
+    let cluster = Cluster::start(Setup::default()).await;
+    let mut connection = open(&cluster.url()).await;
+    works(&mut connection, "p03").await;
+    let lost = cluster.master_of("{p03}:key").await;
+    // Its connections stay: the kernel takes what is sent.
+    cluster.nodes[lost].process().freeze();
+    eventually("the replica serves", || {
+        let mut connection = connection.clone();
+        async move { cmd("GET").arg("{p03}:key").query_async::<String>(&mut connection).await.ok() }
+    })
+    .await;
+    works(&mut connection, "p03").await;
+    cluster.nodes[lost].process().thaw();
+    for partition in 0..16 {
+        works(&mut connection, &format!("p{partition:02}")).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_with_tls_and_a_user() {
+    if !tls_available() {
+        return;
+    }
+    // Replicas log in as well.
+    let setup = Setup { user: Some(("default", "sesame")), ..Setup::default().with_tls() };
+    let cluster = Cluster::start(setup.with("masterauth", "sesame")).await;
+    let ca = cluster.nodes[0].authority().expect("one").into_bytes();
+    let target = target(&cluster.url()).with_ca(ca).expect("a CA");
+    let mut connection = Connection::open(&target).await.expect("it connects");
+    for partition in 0..16 {
+        works(&mut connection, &format!("p{partition:02}")).await;
+    }
+    let channels = (0..16).map(|partition| format!("{{p{partition:02}}}:bell"));
+    let mut heard = std::pin::pin!(listen(&target, channels));
+    let mut count = 0;
+    while count < 16 {
+        match soon("all are subscribed to", heard.next()).await {
+            Some(Heard::Resubscribed(channels)) => count += channels.len(),
+            other => panic!("{other:?}"),
+        }
     }
 }

@@ -139,3 +139,27 @@ async fn channels_are_followed_through_a_cluster() {
     resubscribed(&mut stream, gone).await;
     all_are_heard(&mut connection, &mut stream, "two").await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_master_that_hangs_is_left() {
+    if !available() {
+        return;
+    }
+    let cluster = Cluster::start(Setup::default()).await;
+    let mut stream = listening(&cluster.url());
+    resubscribed(&mut stream, channels()).await;
+    let hangs = cluster.master_of("{p03}:bell").await;
+    let mut gone = Vec::new();
+    for channel in channels() {
+        if cluster.master_of(&channel).await == hangs {
+            gone.push(channel);
+        }
+    }
+    cluster.nodes[hangs].process().freeze();
+    resubscribed(&mut stream, gone).await;
+    let mut connection =
+        Connection::open(&cluster.url().parse().expect("an address")).await.expect("it connects");
+    all_are_heard(&mut connection, &mut stream, "from the replica").await;
+    cluster.nodes[hangs].process().thaw();
+    all_are_heard(&mut connection, &mut stream, "afterwards").await;
+}

@@ -188,23 +188,22 @@ fn memory(seen: &Seen, findings: &mut Vec<Finding>) {
             let enough = seen.machine.map_or(1 << 30, |machine| machine / 10 * 6);
             findings.push(warning(
                 Code::Maxmemory,
-                "no maxmemory: instead of refusing events in time it grows until the system kills it",
-                // Writing the append-only file anew may take as much again.
-                format!("CONFIG SET maxmemory {}mb (60 % of what it may use)", mib(enough)),
+                // The rest is for writing the append-only file anew, which may take as much again.
+                "no maxmemory: instead of refusing events in time it grows until the system kills it; \
+                 give it 60 % of what it may use",
+                format!("CONFIG SET maxmemory {}mb", mib(enough)),
             ));
         }
         (Some(used), Some(max)) if is_full(used, max) => findings.push(error(
             Code::Memory,
             format!(
-                "{} of {} MiB of memory are used: above {} % nothing new is accepted, and it answers 503",
+                "{} of {} MiB of memory are used: above {} % nothing new is accepted, and it answers \
+                 503; give it more, or keep less (retention)",
                 mib(used),
                 mib(max),
                 FULL.0
             ),
-            format!(
-                "CONFIG SET maxmemory {}mb where the machine has it, or keep less (retention)",
-                mib(used / 10 * 16)
-            ),
+            format!("CONFIG SET maxmemory {}mb", mib(used / 10 * 16)),
         )),
         _ => {}
     }

@@ -11,7 +11,7 @@ use redis::{
     io::tcp::{TcpSettings, socket2::TcpKeepalive},
 };
 
-use super::{CONNECT, OVERALL, RESPONSE};
+use super::{CONNECT, RESPONSE};
 use crate::redis::target::{Node, Place, Target};
 
 /// As many commands may wait for the connection before who sends one has to wait itself.
@@ -25,7 +25,7 @@ const RECONNECTS: usize = 3;
 const PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-/// A cluster's command is sent again so often; [`OVERALL`] ends it in any case.
+/// A cluster's command is sent again so often; [`RESPONSE`] ends it in any case.
 const RETRIES: u32 = 16;
 
 /// A client of the server, or of the first node of a cluster.
@@ -56,7 +56,8 @@ pub(super) fn cluster(target: &Target) -> RedisResult<ClusterClient> {
         .tcp_settings(tcp_settings())
         .connection_timeout(CONNECT)
         .response_timeout(RESPONSE)
-        .overall_response_timeout(Some(OVERALL))
+        // Else one that hangs is asked a second time before anybody hears of it.
+        .overall_response_timeout(Some(RESPONSE))
         .retries(RETRIES)
         .retry_wait_formula(10, 2)
         .min_retry_wait(10)

@@ -127,8 +127,9 @@ impl Listener {
     /// Subscribes to all that is missing, as far as it can be had.
     async fn subscribe(&mut self) -> Option<Heard> {
         let mut done = Vec::new();
+        let mut silent = BTreeSet::new();
         for channel in self.missing.clone() {
-            if self.subscribe_to(&channel).await.is_ok() {
+            if self.subscribe_to(&channel, &mut silent).await.is_ok() {
                 self.missing.remove(&channel);
                 done.push(channel);
             }
@@ -141,15 +142,26 @@ impl Listener {
         (!done.is_empty()).then_some(Heard::Resubscribed(done))
     }
 
-    async fn subscribe_to(&mut self, channel: &str) -> RedisResult<()> {
+    /// Servers that did not answer are not asked for the next channel as well.
+    async fn subscribe_to(
+        &mut self,
+        channel: &str,
+        silent: &mut BTreeSet<Option<Node>>,
+    ) -> RedisResult<()> {
         let mut last = unexpected("no server");
         for mut at in self.known() {
             for _ in 0..REDIRECTS {
+                if silent.contains(&at) {
+                    break;
+                }
                 match self.try_at(&at, channel).await {
                     Ok(()) => return Ok(()),
                     Err(error) => match moved(&error, at.as_ref()) {
                         Some(node) => at = Some(node),
                         None => {
+                            if error.is_io_error() {
+                                silent.insert(at);
+                            }
                             last = error;
                             break;
                         }

@@ -6,6 +6,7 @@
 //! done. So what is sent must be such that sending it twice changes nothing more.
 
 mod client;
+mod cluster;
 pub mod listen;
 pub mod words;
 
@@ -14,11 +15,10 @@ use std::time::Duration;
 use redis::{
     Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, Value,
     aio::{ConnectionLike, ConnectionManager},
-    cluster_async::ClusterConnection,
-    cluster_routing::{RoutingInfo, SingleNodeRoutingInfo},
 };
 use tokio::time::timeout;
 
+pub use cluster::Cluster;
 pub use listen::{Heard, listen};
 pub use words::Trouble;
 
@@ -32,7 +32,7 @@ pub const CONNECT: Duration = Duration::from_secs(2);
 pub const RESPONSE: Duration = Duration::from_secs(5);
 
 /// How long a command may take with all that is tried meanwhile: another connection, another node.
-pub const OVERALL: Duration = Duration::from_secs(8);
+pub const OVERALL: Duration = Duration::from_secs(6);
 
 /// A connection that all of a process may share; a clone is the same connection.
 #[derive(Clone)]
@@ -40,7 +40,7 @@ pub enum Connection {
     /// To one server.
     Single(ConnectionManager),
     /// To all nodes of a cluster. Commands go where their keys are.
-    Cluster(ClusterConnection),
+    Cluster(Cluster),
 }
 
 impl Connection {
@@ -55,7 +55,7 @@ impl Connection {
                     ConnectionManager::new_with_config(client::single(target)?, client::manager())
                         .await?,
                 ),
-                true => Self::Cluster(client::cluster(target)?.get_async_connection().await?),
+                true => Self::Cluster(Cluster::open(client::cluster(target)?).await?),
             })
         };
         let opened = timeout(OVERALL + CONNECT, opened).await.unwrap_or_else(|_| Err(overdue()));
@@ -69,11 +69,7 @@ impl Connection {
     pub async fn at(&mut self, node: &Node, cmd: Cmd) -> RedisResult<Value> {
         let answer = match self {
             Self::Single(_) => self.req_packed_command(&cmd).await?,
-            Self::Cluster(cluster) => {
-                let Node { host, port } = node.clone();
-                let route = SingleNodeRoutingInfo::ByAddress { host, port };
-                cluster.route_command(cmd, RoutingInfo::SingleNode(route)).await?
-            }
+            Self::Cluster(cluster) => cluster.at(node, cmd).await?,
         };
         answer.extract_error()
     }

@@ -173,3 +173,58 @@ fn without_arguments(text: &str) -> String {
         ["with args beginning", ", with args"].iter().filter_map(|part| text.find(part)).min();
     text[..end.unwrap_or(text.len())].trim_end_matches([',', ' ']).to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use redis::{RedisError, parse_redis_value};
+
+    use super::{Kind, Trouble, is_uncertain};
+
+    /// An error as a server says it.
+    fn said(line: &str) -> RedisError {
+        let value = parse_redis_value(format!("-{line}\r\n").as_bytes()).unwrap();
+        value.extract_error().unwrap_err()
+    }
+
+    #[test]
+    fn each_refusal_has_its_kind() {
+        let check = |line: &str, kind| {
+            let trouble = Trouble::new(&said(line), "a:1");
+            assert_eq!(trouble.kind(), kind, "{trouble}");
+        };
+        check("WRONGPASS invalid username-password pair or user is disabled.", Kind::Login);
+        check("NOAUTH Authentication required.", Kind::Login);
+        check("NOPERM this user has no permissions to run the 'evalsha' command", Kind::Forbidden);
+        check("LOADING Redis is loading the dataset in memory", Kind::Loading);
+        check("OOM command not allowed when used memory > 'maxmemory'.", Kind::Full);
+        check("READONLY You can't write against a read only replica.", Kind::ReadOnly);
+        check("NOREPLICAS Not enough good replicas to write.", Kind::ReadOnly);
+        check("CLUSTERDOWN The cluster is down", Kind::ClusterDown);
+        check("MOVED 3999 127.0.0.1:6381", Kind::IsCluster);
+        check("ERR This instance has cluster support disabled", Kind::NoCluster);
+        check("ERR something else", Kind::Other);
+    }
+
+    #[test]
+    fn what_was_sent_is_not_repeated() {
+        let old = said(
+            "ERR unknown command `HELLO`, with args beginning with: `3`, `AUTH`, `u`, `hunter2`, ",
+        );
+        let trouble = Trouble::new(&old, "a:1");
+        assert_eq!(trouble.kind(), Kind::Old);
+        assert!(!format!("{trouble} {trouble:?}").contains("hunter2"), "{trouble:?}");
+        let expected = "a:1: user or password is wrong";
+        let trouble = Trouble::new(&said("WRONGPASS invalid username-password pair"), "a:1");
+        assert!(trouble.to_string().starts_with(expected), "{trouble}");
+    }
+
+    #[test]
+    fn a_command_may_have_been_done_when_its_answer_is_lost() {
+        let lost = |kind: io::ErrorKind| is_uncertain(&io::Error::from(kind).into());
+        assert!(lost(io::ErrorKind::TimedOut) && lost(io::ErrorKind::BrokenPipe));
+        assert!(!lost(io::ErrorKind::ConnectionRefused));
+        assert!(!is_uncertain(&said("OOM command not allowed")));
+    }
+}

@@ -108,15 +108,17 @@ fn memory_has_a_limit_and_room() {
     let expected = found(
         Severity::Error,
         Code::Memory,
-        "86 of 100 MiB of memory are used: above 85 % nothing new is accepted, and it answers 503",
-        "CONFIG SET maxmemory 138mb where the machine has it, or keep less (retention)",
+        "86 of 100 MiB of memory are used: above 85 % nothing new is accepted, and it answers 503; give it \
+         more, or keep less (retention)",
+        "CONFIG SET maxmemory 138mb",
     );
     check(|seen| seen.used = Some(86 << 20), &[expected]);
     let expected = found(
         Severity::Warning,
         Code::Maxmemory,
-        "no maxmemory: instead of refusing events in time it grows until the system kills it",
-        "CONFIG SET maxmemory 600mb (60 % of what it may use)",
+        "no maxmemory: instead of refusing events in time it grows until the system kills it; give it 60 % \
+         of what it may use",
+        "CONFIG SET maxmemory 600mb",
     );
     check(|seen| seen.max = Some(0), &[expected]);
 }
