@@ -45,6 +45,16 @@ pub struct StoreArgs {
     /// File with the password at the Redis, read at the start.
     #[arg(long, value_name = "FILE", env = "SEGMENT_SOURCE_STORE_PASSWORD_FILE")]
     pub store_password_file: Option<PathBuf>,
+    /// Instead of all of these: a folder with a file for each, `url` and, where they are needed,
+    /// `username`, `password`, `ca.crt`; as Kubernetes mounts a Secret. Read at the start.
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "SEGMENT_SOURCE_STORE_SECRET",
+        conflicts_with_all =
+            ["store", "store_ca", "store_username", "store_password", "store_password_file"]
+    )]
+    pub store_secret: Option<PathBuf>,
 }
 
 impl StoreArgs {
@@ -57,12 +67,16 @@ impl StoreArgs {
             store_username: None,
             store_password: None,
             store_password_file: None,
+            store_secret: None,
         }
     }
 
     /// The folder, when it is one.
     #[must_use]
     pub fn folder(&self) -> Option<PathBuf> {
+        if self.store_secret.is_some() {
+            return None;
+        }
         match self.store.0.parse() {
             Ok(StoreAt::Folder(folder)) => Some(folder),
             _ => None,
@@ -75,6 +89,9 @@ impl StoreArgs {
     /// When the address cannot be one, or what it takes to get in is not there. No message shows a
     /// password.
     pub fn resolve(&self) -> anyhow::Result<StoreAt> {
+        if let Some(folder) = &self.store_secret {
+            return from_secret(folder);
+        }
         let target = match self.store.0.parse().context("--store")? {
             StoreAt::Redis(target) => target,
             StoreAt::Folder(folder) => {
@@ -93,7 +110,7 @@ impl StoreArgs {
         };
         let password = match (&self.store_password, &self.store_password_file) {
             (Some(Written(password)), _) => Some(password.clone()),
-            (None, Some(file)) => Some(password(file)?),
+            (None, Some(file)) => Some(line(file, "--store-password-file")?),
             (None, None) => None,
         };
         let target =
@@ -109,15 +126,39 @@ impl StoreArgs {
     }
 }
 
-fn password(file: &Path) -> anyhow::Result<String> {
-    let what = || format!("--store-password-file {}", file.display());
+/// What the flags would say, from the files of a folder.
+fn from_secret(folder: &Path) -> anyhow::Result<StoreAt> {
+    const FLAG: &str = "--store-secret";
+    let optional = |name: &str| Some(folder.join(name)).filter(|file| file.exists());
+    let url = folder.join("url");
+    let StoreAt::Redis(target) =
+        line(&url, FLAG)?.parse().with_context(|| format!("{FLAG} {}", url.display()))?
+    else {
+        bail!("{FLAG} {}: it is not the URL of a Redis, such as redis://HOST:6379", url.display());
+    };
+    let [user, password] = ["username", "password"]
+        .map(|name| optional(name).map(|file| line(&file, FLAG)).transpose());
+    let what = || format!("{FLAG} {}", folder.display());
+    let target = target.with_credentials(user?, password?).with_context(what)?;
+    Ok(StoreAt::Redis(match optional("ca.crt") {
+        None => target,
+        Some(file) => {
+            let what = || format!("{FLAG} {}", file.display());
+            let pem = fs::read(&file).with_context(what)?;
+            target.with_ca(pem).with_context(what)?
+        }
+    }))
+}
+
+/// The only line of a file that a flag names.
+fn line(file: &Path, flag: &str) -> anyhow::Result<String> {
+    let what = || format!("{flag} {}", file.display());
     let text = fs::read_to_string(file).with_context(what)?;
     // Editors end the last line.
-    let password = text.strip_suffix('\n').unwrap_or(&text);
-    let password = password.strip_suffix('\r').unwrap_or(password);
-    match password {
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    match line.strip_suffix('\r').unwrap_or(line) {
         "" => bail!("{}: the file is empty", what()),
-        password => Ok(password.to_owned()),
+        line => Ok(line.to_owned()),
     }
 }
 
@@ -185,6 +226,41 @@ mod tests {
         let ca = ca.to_str().unwrap();
         let expected = "rediss://a:6379 Redis(Target(rediss://a:6379, with CA))";
         assert_eq!(shown(&["--store", "rediss://a", "--store-ca", ca]), Ok(expected.into()));
+    }
+
+    #[test]
+    fn a_folder_as_kubernetes_mounts_a_secret() {
+        let folder = tempfile::tempdir().unwrap();
+        let put = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+        let secret = || resolve(&["--store-secret", folder.path().to_str().unwrap()]);
+        let refused = |part: &str| {
+            let error = secret().unwrap_err();
+            assert!(error.contains(part) && !error.contains("hunter2"), "{error}");
+        };
+        refused("--store-secret");
+        put("url", "./data");
+        refused("not the URL of a Redis");
+        put("url", "redis://u:hunter2@a:x");
+        refused("the host `a`");
+        put("url", "rediss://a\n");
+        assert_eq!(secret(), resolve(&["--store", "rediss://a"]));
+        put("username", "u");
+        refused("no password");
+        put("password", "hunter2\n");
+        let flags = ["--store", "rediss://a", "--store-username=u", "--store-password=hunter2"];
+        assert_eq!(secret(), resolve(&flags));
+        put("ca.crt", "hunter2");
+        refused("ca.crt: ");
+        let key = rcgen::generate_simple_self_signed(vec!["a".into()]).unwrap();
+        put("ca.crt", &key.cert.pem());
+        let ca = folder.path().join("ca.crt");
+        let flags = [&flags[..], &["--store-ca", ca.to_str().unwrap()]].concat();
+        assert_eq!(secret(), resolve(&flags));
+        put("password", "");
+        refused("password: the file is empty");
+
+        let both = ["--store-secret=x", "--store=redis://a"];
+        assert!(resolve(&both).unwrap_err().contains("cannot be used with"));
     }
 
     #[test]
