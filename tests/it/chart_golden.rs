@@ -35,6 +35,14 @@ fn mode_distributed() {
 }
 
 #[test]
+fn mode_distributed_with_a_redis() {
+    if available() {
+        let values = "mode: distributed\nredis: {existingSecret: events}";
+        golden("redis.yaml", &rendered(render(&without_definition(values))));
+    }
+}
+
+#[test]
 fn everything_that_can_be_on() {
     if available() {
         let answer = render_as("hooks", "prod", &without_definition(&everything()));
@@ -81,9 +89,13 @@ fn helm_finds_nothing_to_complain_of() {
         let folder = chart(name);
         let folder = folder.to_str().expect("UTF-8");
         let sets: &[&str] = match name {
-            "segment-source" => {
-                &["", "mode: distributed", "watchNamespaces: [\"*\"]", &everything()]
-            }
+            "segment-source" => &[
+                "",
+                "mode: distributed",
+                "redis: {existingSecret: events}",
+                "watchNamespaces: [\"*\"]",
+                &everything(),
+            ],
             _ => &[""],
         };
         for values in sets {

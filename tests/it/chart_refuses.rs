@@ -99,6 +99,10 @@ fn names_and_addresses_that_are_more_than_that() {
     refuses("knockRates: {3: 1.5}", "/knockRates/3");
     refuses("knockRates: {3: '30'}", "/knockRates/3");
     refuses("knockRates: ['3=30']", "/knockRates");
+    refuses("redis: {existingSecret: 'a b'}", "/redis/existingSecret");
+    refuses("redis: {url: 'redis://a'}", "/redis");
+    refuses("networkPolicy: {redis: {to: [10.0.0.5]}}", "/redis/to/0");
+    refuses("networkPolicy: {redis: {ports: []}}", "/redis/ports");
     refuses("networkPolicy: {egress: [{}]}", "/egress/0");
     refuses("networkPolicy: {egress: [{from: []}]}", "/egress/0");
     refuses("networkPolicy: {egress: [{ports: [{port: 65536}]}]}", "/egress/0/ports/0/port");
@@ -124,6 +128,8 @@ fn numbers_out_of_bounds() {
     refuses("edge: {replicas: 1.5}", "/edge/replicas");
     refuses("edge: {replicas: '2'}", "/edge/replicas");
     refuses("edge: {replicas: 100000}", "/edge/replicas");
+    refuses("ingest: {replicas: 0}", "/ingest/replicas");
+    refuses("networkPolicy: {redis: {ports: [65536]}}", "/redis/ports/0");
     refuses("operator: {replicas: -1}", "/operator/replicas");
     refuses("operator: {replicas: 100}", "/operator/replicas");
     refuses("edge: {autoscaling: {targetCPUUtilization: 0}}", "/targetCPUUtilization");
@@ -139,7 +145,6 @@ fn values_that_do_not_go_together() {
     if !available() {
         return;
     }
-    refuses("redis: {existingSecret: my-redis}", "has no Redis store yet");
     refuses("watchNamespaces: ['*', prod]", "already means all namespaces");
     refuses("ingress: {enabled: true}", "publicUrl");
     refuses("httpRoute: {enabled: true, parentRefs: [{name: a}]}", "publicUrl");
@@ -176,6 +181,8 @@ fn unusual_values_that_are_right() {
         "allowDestinations: [localhost, 127.0.0.1, '::1', 'fd00::/8', 10.0.0.0/8, a-b.c1]",
         "destinationCA: {secret: company.ca, key: tls.crt}",
         "knockRates: {2: 1, 3: 60, 5: 100000}",
+        "redis: {existingSecret: my.redis}\ningest: {replicas: 1000}",
+        "networkPolicy: {redis: {to: [{podSelector: {}}, {ipBlock: {cidr: 10.0.0.5/32}}], ports: [1]}}",
         "networkPolicy: {egress: [{ports: [{port: https}]}, {to: [{ipBlock: {cidr: 10.0.0.0/8}}]}]}",
     ] {
         assert!(documents(values).len() > 10, "{values}");

@@ -14,8 +14,14 @@ use serde_json::{Value, json};
 fn sets() -> Vec<String> {
     let cluster = "watchNamespaces: ['*']\nmode: distributed";
     let manager = "tls: {certManager: {enabled: true}}";
-    ["", "mode: distributed", cluster, manager, &everything()].map(str::to_owned).to_vec()
+    let [one, pool] = ["single", "distributed"]
+        .map(|mode| format!("mode: {mode}\nredis: {{existingSecret: {REDIS}}}"));
+    let all = ["", "mode: distributed", cluster, manager, &one, &pool, &everything()];
+    all.map(str::to_owned).to_vec()
 }
+
+/// The Secret with the way to Redis, which somebody else makes.
+const REDIS: &str = "events-redis";
 
 fn labels(template: &Value) -> &Value {
     &template["metadata"]["labels"]
@@ -139,6 +145,9 @@ fn the_operator_fills_what_pods_wait_for() {
         for (owner, pod) in pods(&documents) {
             for volume in list(&pod["spec"]["volumes"]) {
                 let Some(name) = volume["secret"]["secretName"].as_str() else { continue };
+                if name == REDIS {
+                    continue;
+                }
                 assert!(empty.contains(name) || issued.contains(name), "{owner}: {name}");
                 assert!(volume["secret"]["optional"].is_null(), "the pod waits for {name}");
             }
@@ -234,6 +243,66 @@ fn destinations_are_reached_by_the_pod_that_delivers() {
         assert_eq!(*allowed, json!({"to": blocks, "ports": [{"protocol": "TCP"}]}));
         assert_eq!(*asked, json!({"ports": [{"protocol": "UDP", "port": 1}]}));
     }
+}
+
+/// With a Redis there is no volume, ingests are as many as are asked for and one by one replaced,
+/// and each edge dials all of them; who stores, and nobody else, has the Secret and the way.
+#[test]
+fn a_redis_is_shared_by_the_pods_that_store() {
+    if !available() {
+        return;
+    }
+    let given = format!(
+        "redis: {{existingSecret: {REDIS}}}\n\
+         ingest: {{replicas: 3}}\n\
+         networkPolicy: {{redis: {{to: [{{ipBlock: {{cidr: 10.0.0.5/32}}}}], ports: [6379, 6380]}}}}"
+    );
+    let way = json!({
+        "to": [{"ipBlock": {"cidr": "10.0.0.5/32"}}],
+        "ports": [{"protocol": "TCP", "port": 6379}, {"protocol": "TCP", "port": 6380}],
+    });
+    for (mode, stores, name, replicas) in [
+        ("single", "single", "segment-source", 1),
+        ("distributed", "ingest", "segment-source-ingest", 3),
+    ] {
+        let documents = documents(&format!("mode: {mode}\n{given}"));
+        let all = names(&documents);
+        assert!(!all.iter().any(|it| it.starts_with("StatefulSet/")), "{all:?}");
+        let workload = &find(&documents, "Deployment", name)["spec"];
+        assert_eq!(workload["replicas"], replicas);
+        assert_eq!(workload["strategy"]["rollingUpdate"]["maxUnavailable"], 0);
+        for (_, pod) in pods(&documents) {
+            let component = text(&labels(pod)["app.kubernetes.io/component"]);
+            let spec = &pod["spec"];
+            let volumes = list(&spec["volumes"]);
+            assert!(volumes.iter().all(|it| it["persistentVolumeClaim"].is_null()));
+            let container = spec["containers"][0].to_string();
+            let secret = volumes.iter().any(|it| it["secret"]["secretName"] == REDIS);
+            let told = container.contains("--store-secret=/redis");
+            let policy = format!("segment-source-{component}");
+            let policy = find(&documents, "NetworkPolicy", &policy);
+            let reaches = list(&policy["spec"]["egress"]).contains(&way);
+            let expected = component == stores;
+            assert_eq!((secret, told, reaches), (expected, expected, expected), "{component}");
+            assert!(!container.contains("--store=/data"), "{component}");
+            let dials = container.contains("--ingest=segment-source-ingest.prod.svc:9090");
+            assert_eq!(dials, component == "edge");
+            // One pod has nothing to be spread.
+            assert_eq!(spec["topologySpreadConstraints"].is_null(), component == "single");
+        }
+        let budget = all.contains(&format!("PodDisruptionBudget/segment-source-{stores}"));
+        assert_eq!(budget, mode == "distributed");
+        if mode == "distributed" {
+            let service = &find(&documents, "Service", name)["spec"];
+            assert_eq!(service["clusterIP"], "None");
+            assert_eq!(service["publishNotReadyAddresses"], true);
+        }
+    }
+    // Where nobody says where it is, any address at its port.
+    let documents = documents(&format!("redis: {{existingSecret: {REDIS}}}"));
+    let policy = find(&documents, "NetworkPolicy", "segment-source-single");
+    let anywhere = json!({"ports": [{"protocol": "TCP", "port": 6379}]});
+    assert!(list(&policy["spec"]["egress"]).contains(&anywhere));
 }
 
 /// `--issue` and the names in cert-manager's certificates say the same.

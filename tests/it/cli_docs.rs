@@ -34,7 +34,14 @@ async fn the_source_that_the_chart_prints() {
     }
     let folder = chart("segment-source");
     let folder = folder.to_str().expect("UTF-8");
-    for values in ["", "mode: distributed", "watchNamespaces: [team]", "watchNamespaces: ['*']"] {
+    for values in [
+        "",
+        "mode: distributed",
+        "watchNamespaces: [team]",
+        "watchNamespaces: ['*']",
+        "redis: {existingSecret: events}",
+        "mode: distributed\nredis: {existingSecret: events}",
+    ] {
         let install = ["install", "segment-source", folder, "--namespace", "prod", "--values", "-"];
         let answer = helm(&[&install[..], &["--dry-run=client"]].concat(), values);
         assert!(answer.success, "{}", answer.err);
@@ -46,6 +53,7 @@ async fn the_source_that_the_chart_prints() {
         assert!(manifest.contains(&format!("namespace: {namespace:?}")), "{manifest}");
         let workload =
             if values.contains("mode") { "segment-source-ingest" } else { "segment-source" };
-        assert!(notes.contains(&format!("exec statefulset/{workload} ")), "{notes}");
+        let kind = if values.contains("redis") { "deployment" } else { "statefulset" };
+        assert!(notes.contains(&format!("exec {kind}/{workload} ")), "{notes}");
     }
 }

@@ -24,7 +24,8 @@ const FOREIGN: [&str; 3] =
 fn sets() -> Vec<String> {
     let cluster = "watchNamespaces: ['*']\nmode: distributed\nedge: {autoscaling: {enabled: true}}";
     let other = "watchNamespaces: [prod, staging]\nserviceAccount: {create: false}\nlisten: '[::]'";
-    ["", "mode: distributed", cluster, other, &everything()].map(str::to_owned).to_vec()
+    let pool = "mode: distributed\nredis: {existingSecret: events}";
+    ["", "mode: distributed", pool, cluster, other, &everything()].map(str::to_owned).to_vec()
 }
 
 /// Documents that a bare API server knows, as a list for kubectl.

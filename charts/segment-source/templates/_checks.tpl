@@ -1,8 +1,5 @@
 {{- /* What one value alone cannot show to be wrong; values.schema.json checks the rest. */ -}}
 {{- define "checks" -}}
-{{- if .Values.redis.existingSecret -}}
-{{- fail "redis.existingSecret: this version has no Redis store yet. Leave it empty: in both modes events are stored on the volume that `storage` describes." -}}
-{{- end -}}
 {{- if and (has "*" .Values.watchNamespaces) (gt (len .Values.watchNamespaces) 1) -}}
 {{- fail "watchNamespaces: \"*\" already means all namespaces; leave out the others." -}}
 {{- end -}}

@@ -30,6 +30,12 @@ default
 {{- printf "https://%s-operator.%s.svc:9443" (include "name.full" .) .Release.Namespace -}}
 {{- end -}}
 
+{{- /* Whom edges dial: every ingest at once needs a name that has an address for each. */ -}}
+{{- define "name.ingest" -}}
+{{- $service := ternary "ingest" "grpc" (not (empty .Values.redis.existingSecret)) -}}
+{{- printf "%s-%s.%s.svc:9090" (include "name.full" .) $service .Release.Namespace -}}
+{{- end -}}
+
 {{- define "labels.selector" -}}
 app.kubernetes.io/name: segment-source
 app.kubernetes.io/instance: {{ .Release.Name | quote }}

@@ -8,12 +8,14 @@ volumes only. Takes root, component, role, tls (name of the Secret with the cert
 {{- $ingest := ne .role "edge" -}}
 {{- $own := .root.Values.destinationCA -}}
 {{- $ca := and $ingest (or $own.configMap $own.secret) -}}
+{{- $redis := .root.Values.redis.existingSecret -}}
+{{- $shared := and $ingest $redis -}}
 serviceAccountName: {{ include "name.account" .root }}
 # They do not call the API server.
 automountServiceAccountToken: false
 # More than --drain, and what comes before it.
 terminationGracePeriodSeconds: 40
-{{ include "pod.placement" (dict "root" .root "component" .component "spread" (not $ingest)) }}
+{{ include "pod.placement" (dict "root" .root "component" .component "spread" (or (not $ingest) (and $redis (not $edge)))) }}
 containers:
   - name: segment-source
     image: {{ include "pod.image" .root }}
@@ -33,7 +35,11 @@ containers:
       {{- end }}
       {{- if $ingest }}
       - {{ printf "--grpc=%s:9090" .root.Values.listen | quote }}
+      {{- if $redis }}
+      - --store-secret=/redis
+      {{- else }}
       - --store=/data/store
+      {{- end }}
       - --platform-token=/platform/token
       {{- range .root.Values.allowDestinations }}
       - {{ printf "--allow-destination=%s" . | quote }}
@@ -45,7 +51,7 @@ containers:
       - {{ printf "--knock-rate=%s=%d" $tier (int $rate) | quote }}
       {{- end }}
       {{- else }}
-      - --ingest={{ $full }}-grpc.{{ .root.Release.Namespace }}.svc:9090
+      - --ingest={{ include "name.ingest" .root }}
       {{- end }}
       {{- include "pod.container.log" .root | nindent 6 }}
     env:
@@ -56,6 +62,10 @@ containers:
       - {name: SEGMENT_SOURCE_CA, value: /tls/ca.crt}
       - {name: SEGMENT_SOURCE_TOKEN_FILE, value: /platform/token}
       {{- end }}
+      {{- if $shared }}
+      # kubectl exec POD -- /segment-source doctor
+      - {name: SEGMENT_SOURCE_STORE_SECRET, value: /redis}
+      {{- end }}
     ports:
       {{- if $edge }}
       - {name: http, containerPort: 8080}
@@ -65,7 +75,7 @@ containers:
       {{- end }}
       - {name: admin, containerPort: 9091}
     {{- include "pod.container.probes" .root | nindent 4 }}
-    {{- if not $ingest }}
+    {{- if or (not $ingest) $redis }}
     # Between the end of the pod and the moment when the last node knows of it, requests still come:
     # they are answered.
     lifecycle:
@@ -80,7 +90,11 @@ containers:
       - {name: cache, mountPath: /cache}
       {{- if $ingest }}
       - {name: platform, mountPath: /platform, readOnly: true}
+      {{- if $redis }}
+      - {name: redis, mountPath: /redis, readOnly: true}
+      {{- else }}
       - {name: data, mountPath: /data}
+      {{- end }}
       {{- end }}
       {{- if $ca }}
       - {name: destination-ca, mountPath: /destination-ca, readOnly: true}
@@ -100,6 +114,13 @@ volumes:
       items:
         - {key: token, path: token}
   {{- end }}
+  {{- if $shared }}
+  # Whole: which of its keys there are is the Secret's affair.
+  - name: redis
+    secret:
+      secretName: {{ $redis | quote }}
+      defaultMode: 288
+  {{- end }}
   {{- if $ca }}
   - name: destination-ca
     {{- if $own.secret }}
@@ -113,6 +134,51 @@ volumes:
       items:
         - {key: {{ $own.key | quote }}, path: ca.crt}
   {{- end }}
+{{- end -}}
+
+{{- /* The workload of the pods that have the store: one with a volume, or those that share a Redis.
+Takes what serve.pod takes, name, and replicas. */ -}}
+{{- define "serve.store" -}}
+{{- if .root.Values.redis.existingSecret -}}
+{{- include "serve.pool" . -}}
+{{- else -}}
+{{- include "serve.stateful" . -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* A Deployment whose pods can be replaced one by one. Takes what serve.pod takes, name, and
+replicas (0: somebody else sets them). */ -}}
+{{- define "serve.pool" -}}
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: {{ .name }}
+  namespace: {{ .root.Release.Namespace | quote }}
+  labels:
+    {{- include "labels.common" .root | nindent 4 }}
+    app.kubernetes.io/component: {{ .component }}
+spec:
+  {{- with .replicas }}
+  replicas: {{ . }}
+  {{- end }}
+  {{- if eq .component "ingest" }}
+  # Edges look for their ingests every 5 seconds, and name servers remember for 5: before an old one
+  # goes, they know the new one.
+  minReadySeconds: 10
+  {{- end }}
+  strategy:
+    type: RollingUpdate
+    # A new pod is ready before an old one goes, so that nothing is refused.
+    rollingUpdate: {maxUnavailable: 0, maxSurge: 1}
+  selector:
+    matchLabels:
+      {{- include "labels.selector" .root | nindent 6 }}
+      app.kubernetes.io/component: {{ .component }}
+  template:
+    metadata:
+      {{- include "pod.metadata" . | nindent 6 }}
+    spec:
+      {{- include "serve.pod" . | nindent 6 }}
 {{- end -}}
 
 {{- /* The StatefulSet of the pod that has the store. Takes what serve.pod takes, and name. */ -}}
