@@ -8,7 +8,7 @@ use segment_source_tests::{
     http::{Request, call},
     manifest::{signing_secret, source, welcome_mapping},
     prober::Prober,
-    release::{Mode, Release, shared, timing},
+    release::{Mode, Release, image, shared, timing},
     server::signed,
     sign::{fresh_id, track},
 };
@@ -26,6 +26,7 @@ async fn distributed_is_upgraded() {
 
 async fn upgraded(mode: Mode) {
     let Some(cluster) = shared().await else { return };
+    cluster.import_image(&image("older").await).await;
     let release = Release::new(cluster, mode).await;
     release.install(&["image.tag=0.0.9"]).await;
     release.apply(signing_secret()).await;

@@ -25,6 +25,7 @@ mod cluster_docs;
 mod cluster_failures;
 mod cluster_harness;
 mod cluster_modes;
+mod cluster_redis;
 mod cluster_upgrade;
 mod config_live;
 mod config_operator;

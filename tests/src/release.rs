@@ -13,7 +13,7 @@ use tokio::{process::Command, sync::OnceCell};
 use crate::{
     kube::{cluster::Cluster, netns::Forward},
     manifest,
-    prober::Prober,
+    prober::{Prober, Sent},
     process::{root, script},
     remote::Remote,
 };
@@ -40,7 +40,7 @@ impl Mode {
         }
     }
 
-    /// The StatefulSet of the pod that has the store.
+    /// The StatefulSet of the pod that has the store on a volume.
     #[must_use]
     pub fn store(self) -> &'static str {
         match self {
@@ -78,7 +78,7 @@ pub fn timing(what: &str, since: Instant) {
     _ = writeln!(std::io::stderr(), "TIMING: {what}: {:.1} s", since.elapsed().as_secs_f64());
 }
 
-/// The shared cluster with both images and the definition, which releases have in common there.
+/// The shared cluster with the image and the definition, which releases have in common there.
 ///
 /// # Panics
 /// When something of it does not work.
@@ -86,9 +86,7 @@ pub async fn shared() -> Option<&'static Cluster> {
     static PREPARED: OnceCell<()> = OnceCell::const_new();
     let cluster = Cluster::shared().await?;
     let prepare = || async {
-        for which in ["current", "older"] {
-            cluster.import_image(&image(which).await).await;
-        }
+        cluster.import_image(&image("current").await).await;
         let chart = root().join("charts/segment-source-crds").display().to_string();
         let install =
             ["install", "segment-source-crds", &chart, "--namespace", "default", "--wait"];
@@ -110,9 +108,15 @@ pub async fn restricted(cluster: &Cluster, namespace: &str) {
 impl<'a> Release<'a> {
     /// The namespace and the volume; nothing is installed yet.
     pub async fn new(cluster: &'a Cluster, mode: Mode) -> Self {
+        let release = Self::without_volume(cluster, mode).await;
+        cluster.persistent_volume("10Gi").await;
+        release
+    }
+
+    /// The namespace, for events that are kept in a Redis.
+    pub async fn without_volume(cluster: &'a Cluster, mode: Mode) -> Self {
         let namespace = cluster.namespace(mode.name()).await;
         restricted(cluster, &namespace).await;
-        cluster.persistent_volume("10Gi").await;
         Self { cluster, mode, namespace }
     }
 
@@ -320,13 +324,8 @@ impl<'a> Release<'a> {
             sent.longest.as_secs_f64(),
             self.mode.name(),
         );
+        let remote = self.each_in_the_log_once(&sent, source).await;
         let source = (self.namespace.as_str(), source);
-        let remote = self.grpc(&self.platform_token().await).await;
-        let accepted = remote.accepted(source).await;
-        let lost: Vec<_> = sent.accepted.iter().filter(|id| !accepted.contains_key(*id)).collect();
-        assert!(lost.is_empty(), "of {} events {} are lost", sent.accepted.len(), lost.len());
-        let doubled: Vec<_> = accepted.iter().filter(|(_, count)| **count > 1).collect();
-        assert!(doubled.is_empty(), "accepted twice: {doubled:?}");
         let mut actions: BTreeMap<String, usize> = BTreeMap::new();
         for action in remote.drain(source).await {
             let payload: Value =
@@ -338,6 +337,20 @@ impl<'a> Release<'a> {
             sent.accepted.iter().filter(|id| actions.get(*id) != Some(&1)).collect();
         assert!(wrong.is_empty(), "{} events without one action each: {wrong:?}", wrong.len());
         assert_eq!(actions.len(), sent.accepted.len(), "actions of events that nobody sent");
+    }
+
+    /// Checks that each event that was accepted is in the log, once. Who asked for it.
+    ///
+    /// # Panics
+    /// When one is lost or doubled.
+    pub async fn each_in_the_log_once(&self, sent: &Sent, source: &str) -> Remote {
+        let remote = self.grpc(&self.platform_token().await).await;
+        let accepted = remote.accepted((self.namespace.as_str(), source)).await;
+        let lost: Vec<_> = sent.accepted.iter().filter(|id| !accepted.contains_key(*id)).collect();
+        assert!(lost.is_empty(), "of {} events {} are lost", sent.accepted.len(), lost.len());
+        let doubled: Vec<_> = accepted.iter().filter(|(_, count)| **count > 1).collect();
+        assert!(doubled.is_empty(), "accepted twice: {doubled:?}");
+        remote
     }
 
     /// The token of whoever runs the program.

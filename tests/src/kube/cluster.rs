@@ -4,7 +4,7 @@
 use std::{
     ffi::OsStr,
     fs, io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
@@ -75,6 +75,18 @@ impl Cluster {
     #[must_use]
     pub fn facts(&self) -> &Facts {
         &self.facts
+    }
+
+    /// The file of its network's namespace.
+    #[must_use]
+    pub fn netns(&self) -> &Path {
+        &self.netns
+    }
+
+    /// The node's address, at which pods reach what listens there.
+    #[must_use]
+    pub fn address(&self) -> IpAddr {
+        node::ADDRESS
     }
 
     /// The administrator's kubeconfig, which works inside of its network.

@@ -5,7 +5,7 @@ mod cluster;
 
 use std::{
     env, fs,
-    net::{Ipv4Addr, TcpListener},
+    net::{IpAddr, Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
     process::Command,
     sync::Arc,
@@ -59,18 +59,38 @@ pub struct Setup {
     pub fsync: Option<&'static str>,
     /// The one user who gets in, and its password.
     pub user: Option<(&'static str, &'static str)>,
-    /// Who issues its certificate, for `localhost`; it then listens by TLS alone, beside the socket.
+    /// Who issues its certificate, for `localhost` or the name of `at`; it then listens by TLS alone, beside the socket.
     pub tls: Option<Arc<Authority>>,
     /// Whether it listens on a port of 127.0.0.1 as well; always so with TLS.
     pub port: bool,
+    /// Where its port is, when it is not on this machine's loopback.
+    pub at: Option<Box<At>>,
     /// More directives: name, value.
     pub more: Vec<(&'static str, String)>,
+}
+
+/// A network in which it listens, such as a cluster's.
+#[derive(Clone, Debug)]
+pub struct At {
+    /// The file of its namespace.
+    pub netns: PathBuf,
+    /// The address that it listens at.
+    pub address: IpAddr,
+    /// What it is called there, and in its certificate.
+    pub name: String,
 }
 
 impl Default for Setup {
     /// A socket, every write synced, nobody kept out.
     fn default() -> Self {
-        Self { fsync: Some("always"), user: None, tls: None, port: false, more: Vec::new() }
+        Self {
+            fsync: Some("always"),
+            user: None,
+            tls: None,
+            port: false,
+            at: None,
+            more: Vec::new(),
+        }
     }
 }
 
@@ -106,7 +126,8 @@ impl Redis {
     pub async fn start(setup: Setup) -> Self {
         let folder = tempfile::Builder::new().prefix("redis-").tempdir().expect("a folder");
         if let Some(authority) = &setup.tls {
-            authority.write_names(folder.path(), &["localhost"]);
+            let name = setup.at.as_ref().map_or("localhost", |at| at.name.as_str());
+            authority.write_names(folder.path(), &[name]);
         }
         let mut tries = 0;
         let (mut running, port) = loop {
@@ -134,7 +155,13 @@ impl Redis {
         apart(|| Self::start(Setup::default()))
     }
 
-    /// What `--store` takes for it; with its user.
+    /// Its port; 0 when it has only the socket.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// What `--store` takes for it on this machine; with its user.
     #[must_use]
     pub fn url(&self) -> String {
         let user = self.setup.user.map(|(user, password)| format!("{user}:{password}@"));
@@ -248,14 +275,23 @@ async fn began(mut running: Running) -> Result<Running, String> {
 
 fn command(folder: &Path, setup: &Setup, port: u16) -> Command {
     let program = program().expect("see available()");
-    let mut command = Command::new(program);
+    let mut command = match &setup.at {
+        None => Command::new(program),
+        Some(at) => {
+            // It becomes the server, which so keeps the process id.
+            let mut command = Command::new("nsenter");
+            command.arg(format!("--net={}", at.netns.display())).arg("--").arg(program);
+            command
+        }
+    };
     command.current_dir(folder);
     let mut set = |name: &str, value: &str| {
         command.arg(format!("--{name}")).arg(value);
     };
     set("dir", &folder.to_string_lossy());
     set("unixsocket", &folder.join("redis.sock").to_string_lossy());
-    set("bind", "127.0.0.1");
+    let address = setup.at.as_ref().map_or(Ipv4Addr::LOCALHOST.into(), |at| at.address);
+    set("bind", &address.to_string());
     set("save", "");
     set("daemonize", "no");
     set("appendonly", if setup.fsync.is_some() { "yes" } else { "no" });
@@ -274,7 +310,9 @@ fn command(folder: &Path, setup: &Setup, port: u16) -> Command {
         let password = format!(">{password}");
         command.args(["--user", user, "on", &password, "~*", "&*", "+@all"]);
         if user != "default" {
-            command.args(["--user", "default", "off"]);
+            // With its rights: by those Redis judges transactions when it reads its append-only
+            // file, and leaves out what they do not cover (docs/doctor.md).
+            command.args(["--user", "default", "off", "~*", "&*", "+@all"]);
         }
     }
     for (name, value) in &setup.more {
