@@ -9,6 +9,7 @@ pub mod embedded;
 mod fault;
 mod fingerprint;
 mod holds;
+mod memory;
 mod records;
 pub mod redis;
 mod store;

@@ -147,7 +147,7 @@ impl Store {
         let io = |cause| OpenError::Io { dir: dir.to_owned(), cause };
         let engine = Arc::new(Engine::open(dir, &options, &clock)?);
         let fingerprints = Fingerprints::new(engine.fingerprint_key().map_err(failed)?);
-        let unplanned = read::unplanned_sources(&engine).map_err(failed)?.into_iter().collect();
+        let unplanned = read::unplanned_sources(&engine).map_err(failed)?;
         let shared = Arc::new(Shared::new(engine.clone(), clock, lease_clock, unplanned));
         let (commands, waiting) = mpsc::channel(writer::WAITING);
         let writer = Writer::new(shared.clone(), engine, waiting, options).map_err(failed)?;

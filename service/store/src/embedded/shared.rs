@@ -1,23 +1,22 @@
 //! What the store's handles, its readers and the writer thread share.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
-    hash::Hash,
+    collections::{BTreeMap, HashMap},
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, atomic::AtomicU64},
+    sync::{Arc, Mutex, PoisonError, RwLock, atomic::AtomicU64},
 };
 
 use segment_source_core::{
     event::{ActionId, EventId},
     source::{SourceHash, SourceId},
 };
-use tokio::sync::Notify;
 
 use super::{engine::Engine, keys::QueueKey, take::Taking};
 use crate::{
     bells::Bells,
     contract::{Clock, LeaseToken, StoreError},
     fault::Fault,
+    memory::{Steps, ToPlan, lock},
 };
 
 pub(super) struct Shared {
@@ -31,9 +30,7 @@ pub(super) struct Shared {
     pub(super) arrivals: Bells<SourceHash>,
     /// Rung when a source's directory changed.
     pub(super) directories: Bells<SourceHash>,
-    /// Rung when [`Shared::unplanned`] got one.
-    pub(super) unplanned_bell: Notify,
-    unplanned: Mutex<HashSet<SourceId>>,
+    pub(super) unplanned: ToPlan,
     engine: RwLock<Result<Arc<Engine>, StoreError>>,
     /// Actions somebody has, and which attempt it is.
     leased: Mutex<BTreeMap<ActionId, u32>>,
@@ -41,9 +38,9 @@ pub(super) struct Shared {
     /// Grows before and after what is done may become owed again.
     pub(super) reopened: AtomicU64,
     /// Where the next step of removing begins, of logs that need several.
-    pub(super) retaining: Mutex<HashMap<SourceHash, EventId>>,
+    pub(super) retaining: Steps<SourceHash, EventId>,
     /// As `retaining`, of queues.
-    pub(super) expiring: Mutex<HashMap<QueueKey, Vec<u8>>>,
+    pub(super) expiring: Steps<QueueKey, Vec<u8>>,
 }
 
 impl Shared {
@@ -51,12 +48,10 @@ impl Shared {
         engine: Arc<Engine>,
         clock: Clock,
         lease_clock: Clock,
-        unplanned: HashSet<SourceId>,
+        unplanned: Vec<SourceId>,
     ) -> Self {
-        let unplanned_bell = Notify::new();
-        if !unplanned.is_empty() {
-            unplanned_bell.notify_one();
-        }
+        let waiting = ToPlan::default();
+        waiting.mark(unplanned);
         Self {
             dir: engine.dir().to_owned(),
             clock,
@@ -64,14 +59,13 @@ impl Shared {
             queues: Bells::default(),
             arrivals: Bells::default(),
             directories: Bells::default(),
-            unplanned_bell,
-            unplanned: Mutex::new(unplanned),
+            unplanned: waiting,
             engine: RwLock::new(Ok(engine)),
             leased: Mutex::default(),
             released: Mutex::default(),
             reopened: AtomicU64::new(0),
-            retaining: Mutex::default(),
-            expiring: Mutex::default(),
+            retaining: Steps::default(),
+            expiring: Steps::default(),
         }
     }
 
@@ -108,21 +102,8 @@ impl Shared {
     }
 
     pub(super) fn arrived(&self, sources: HashMap<SourceHash, SourceId>) {
-        if sources.is_empty() {
-            return;
-        }
         self.arrivals.ring(sources.keys());
-        lock(&self.unplanned).extend(sources.into_values());
-        self.unplanned_bell.notify_one();
-    }
-
-    pub(super) fn mark_unplanned(&self, source: &SourceId) {
-        lock(&self.unplanned).insert(source.clone());
-        self.unplanned_bell.notify_one();
-    }
-
-    pub(super) fn take_unplanned(&self) -> Vec<SourceId> {
-        lock(&self.unplanned).drain().collect()
+        self.unplanned.mark(sources.into_values());
     }
 
     pub(super) fn leases_begun(&self, taken: &[Taking]) {
@@ -153,22 +134,4 @@ impl Shared {
     pub(super) fn take_released(&self) -> Vec<LeaseToken> {
         std::mem::take(&mut *lock(&self.released))
     }
-}
-
-/// Notes where the next step begins, or that there is none.
-pub(super) fn resume<K: Eq + Hash, V>(steps: &Mutex<HashMap<K, V>>, of: K, at: Option<V>) {
-    match at {
-        Some(at) => lock(steps).insert(of, at),
-        None => lock(steps).remove(&of),
-    };
-}
-
-/// Where the next step begins, if it is not the first.
-pub(super) fn resumed<K: Eq + Hash, V: Clone>(steps: &Mutex<HashMap<K, V>>, of: &K) -> Option<V> {
-    lock(steps).get(of).cloned()
-}
-
-/// Nothing panics while it holds one of these for longer than a statement.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

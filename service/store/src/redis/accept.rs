@@ -93,7 +93,7 @@ impl Store {
         let answers: Vec<Vec<u8>> = self.call(&self.scripts().accept, partition, &args).await?;
         // Others hear of it by what the script publishes.
         if self.0.owns_partition(partition) {
-            sources.iter().for_each(|source| self.0.mark_unplanned(source));
+            self.0.unplanned.mark(sources);
         }
         let accepted = asked.into_iter().zip(answers).map(|((at, source), answer)| {
             let id = |bytes: &[u8]| -> Result<EventId, StoreError> { reply::id(bytes, source) };

@@ -7,8 +7,9 @@ use segment_source_core::{
 };
 
 use super::{
-    Store, partition, reply,
-    work::{plan_records, push_actions},
+    Store, partition,
+    plan::{plan_records, push_actions},
+    reply,
 };
 use crate::{
     contract::{ActionStatus, PlannedEvent, ReplayId, Revival, StoreError},

@@ -1,6 +1,6 @@
 //! A destination: whether it is held, how much waits, what waited too long.
 
-use super::{Store, partition, shared, work::queue_key};
+use super::{Store, lease::queue_key, partition};
 use crate::{
     contract::{Backlog, Ending, Hold, HoldLedger, Millis, Queue, Reason, Removed, StoreError},
     holds::{self, Place},
@@ -79,7 +79,7 @@ impl Store {
         reason: Reason,
     ) -> Result<Removed, StoreError> {
         let key = queue_key(queue);
-        let from = shared::lock(&self.0.expiring).get(&key).cloned();
+        let from = self.0.expiring.next(&key);
         let mut args = self.args();
         args.bytes(key);
         args.push(before);
@@ -89,12 +89,7 @@ impl Store {
         let (actions, next): (u64, Vec<u8>) =
             self.call(&self.scripts().expire, partition(queue.source.hash()), &args).await?;
         let more = next != b"0";
-        let mut expiring = shared::lock(&self.0.expiring);
-        if more {
-            expiring.insert(key, next)
-        } else {
-            expiring.remove(&key)
-        };
+        self.0.expiring.go_on(key, more.then_some(next));
         Ok(Removed { events: 0, actions, more })
     }
 }

@@ -1,6 +1,7 @@
 //! Reading the log, to its callers.
 
 use segment_source_core::{event::EventId, source::SourceId};
+use tokio::sync::futures::OwnedNotified;
 
 use super::{
     Store,
@@ -43,25 +44,14 @@ impl Store {
         self.tell(source, entries).await
     }
 
-    pub(crate) async fn next_events(
-        &self,
-        source: &SourceId,
-        after: Option<EventId>,
-        limit: usize,
-    ) -> Result<Vec<LogEntry>, StoreError> {
-        let hash = source.hash();
-        let after = match after {
-            Some(after) => Some(after),
-            None => self.newest(hash).await?.map(|(_, newest)| newest),
-        };
-        loop {
-            let news = self.0.arrivals.listen(hash);
-            let entries = self.read_log_after(source, after, limit).await?;
-            if !entries.is_empty() {
-                return Ok(entries);
-            }
-            news.await;
-        }
+    /// The newest entry of a source.
+    pub(crate) async fn newest_of(&self, source: &SourceId) -> Result<Option<EventId>, StoreError> {
+        Ok(self.newest(source.hash()).await?.map(|(_, newest)| newest))
+    }
+
+    /// Resolves when the source got entries since the call.
+    pub(crate) fn arrived(&self, source: &SourceId) -> OwnedNotified {
+        self.0.arrivals.listen(source.hash())
     }
 
     /// The source's name and its newest entry.

@@ -34,18 +34,19 @@ pub mod check;
 pub mod connect;
 mod destination;
 mod directory;
+mod lease;
 mod log;
 mod news;
 mod open;
 mod owner;
 mod page;
+mod plan;
 mod removal;
 mod reply;
 mod script;
 mod shared;
 pub mod target;
 mod windows;
-mod work;
 
 use std::sync::{Arc, atomic::Ordering};
 

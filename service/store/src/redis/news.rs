@@ -27,7 +27,7 @@ impl Store {
                 () = self.0.stop.cancelled() => None,
             };
             match heard {
-                Some(Heard::Message { payload, .. }) => self.heard(&payload).await,
+                Some(Heard::Message { payload, .. }) => self.heard(&payload),
                 // Something may have been missed.
                 Some(Heard::Resubscribed(_)) => {
                     self.0.ring_all();
@@ -42,7 +42,7 @@ impl Store {
         }
     }
 
-    async fn heard(&self, message: &[u8]) {
+    fn heard(&self, message: &[u8]) {
         match message {
             [b'q', queue @ ..] => {
                 if let Ok(queue) = queue.try_into() {
@@ -50,14 +50,13 @@ impl Store {
                 }
             }
             [b'a', news @ ..] => {
-                let Some((source, holder)) = news.split_first_chunk() else { return };
+                let Some((source, news)) = news.split_first_chunk() else { return };
                 let source = SourceHash(*source);
                 self.0.arrivals.ring([&source]);
-                if holder != self.0.holder
-                    && self.0.owns(source)
-                    && let Ok(Some((source, _))) = self.newest(source).await
-                {
-                    self.0.mark_unplanned(&source);
+                let Some((holder, name)) = news.split_first_chunk() else { return };
+                if *holder != self.0.holder && self.0.owns(source) {
+                    let name = std::str::from_utf8(name).ok().and_then(|name| name.parse().ok());
+                    self.0.unplanned.mark(name);
                 }
             }
             [b'd', source @ ..] => {
@@ -83,7 +82,7 @@ impl Store {
                 let behind = cursors.get(&hash).is_none_or(|cursor| **cursor < newest[..8]);
                 if behind && let Ok(hash) = hash.try_into() {
                     let (source, _) = reply::newest(&newest, SourceHash(hash))?;
-                    self.0.mark_unplanned(&source);
+                    self.0.unplanned.mark([source]);
                 }
             }
             Ok::<_, StoreError>(())

@@ -3,7 +3,7 @@
 use prost::Message as _;
 use segment_source_core::{event::EventId, source::SourceId};
 
-use super::{Store, partition, shared};
+use super::{Store, partition};
 use crate::{
     contract::{Removed, Retain, StoreError},
     records::{ActionRecord, ERASED, Pair, PlanRecord},
@@ -16,7 +16,7 @@ impl Store {
         keep: Retain,
     ) -> Result<Removed, StoreError> {
         let hash = source.hash();
-        let from = shared::lock(&self.0.retaining).get(&hash).cloned();
+        let from = self.0.retaining.next(&hash);
         let mut args = self.args();
         args.bytes(hash.0);
         args.push(keep.before);
@@ -25,12 +25,7 @@ impl Store {
         let (events, actions, next): (u64, u64, Vec<u8>) =
             self.call(&self.scripts().retain, partition(hash), &args).await?;
         let more = !next.is_empty();
-        let mut retaining = shared::lock(&self.0.retaining);
-        if more {
-            retaining.insert(hash, next)
-        } else {
-            retaining.remove(&hash)
-        };
+        self.0.retaining.go_on(hash, more.then_some(next));
         Ok(Removed { events, actions, more })
     }
 

@@ -1,18 +1,15 @@
 //! What the handles of a store and its background tasks share.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     sync::{
-        Mutex, PoisonError,
+        Mutex,
         atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use segment_source_core::{
-    event::EventId,
-    source::{SourceHash, SourceId},
-};
+use segment_source_core::{event::EventId, source::SourceHash};
 use tokio::sync::{Notify, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -21,6 +18,7 @@ use crate::{
     bells::Bells,
     contract::{Clock, LeaseToken, Millis, StoreError},
     fingerprint::Fingerprints,
+    memory::{Steps, ToPlan, lock},
 };
 
 pub(super) struct Shared {
@@ -39,20 +37,19 @@ pub(super) struct Shared {
     pub(super) arrivals: Bells<SourceHash>,
     /// Rung when a source's directory changed.
     pub(super) directories: Bells<SourceHash>,
-    pub(super) unplanned_bell: Notify,
-    unplanned: Mutex<HashSet<SourceId>>,
+    pub(super) unplanned: ToPlan,
     /// Until when each partition is known to be owned; `None`: it is not.
     owned: Mutex<[Option<Instant>; PARTITIONS as usize]>,
     /// Tokens to be released. Held while they are sent, so that a take sees them gone.
     pub(super) released: tokio::sync::Mutex<()>,
     to_release: Mutex<Vec<LeaseToken>>,
     pub(super) release_bell: Notify,
-    /// What planning needs of events that were read to be planned.
-    pub(super) origins: Mutex<HashMap<EventId, Origin>>,
+    /// What planning needs of the events of each source that were read last to be planned.
+    pub(super) origins: Mutex<HashMap<SourceHash, HashMap<EventId, Origin>>>,
     /// Where the next step of removing begins, of logs that need several.
-    pub(super) retaining: Mutex<HashMap<SourceHash, Vec<u8>>>,
+    pub(super) retaining: Steps<SourceHash, Vec<u8>>,
     /// As `retaining`, of queues.
-    pub(super) expiring: Mutex<HashMap<[u8; 16], Vec<u8>>>,
+    pub(super) expiring: Steps<[u8; 16], Vec<u8>>,
     /// Redis's clock less the system's.
     ahead: AtomicI64,
     /// Whether there is room, where somebody looks.
@@ -89,15 +86,14 @@ impl Shared {
             queues: Bells::default(),
             arrivals: Bells::default(),
             directories: Bells::default(),
-            unplanned_bell: Notify::new(),
-            unplanned: Mutex::default(),
+            unplanned: ToPlan::default(),
             owned: Mutex::default(),
             released: tokio::sync::Mutex::default(),
             to_release: Mutex::default(),
             release_bell: Notify::new(),
             origins: Mutex::default(),
-            retaining: Mutex::default(),
-            expiring: Mutex::default(),
+            retaining: Steps::default(),
+            expiring: Steps::default(),
             ahead: AtomicI64::new(0),
             health,
             closed: AtomicBool::new(false),
@@ -153,15 +149,6 @@ impl Shared {
         time.is_some() && !before
     }
 
-    pub(super) fn mark_unplanned(&self, source: &SourceId) {
-        lock(&self.unplanned).insert(source.clone());
-        self.unplanned_bell.notify_one();
-    }
-
-    pub(super) fn take_unplanned(&self) -> Vec<SourceId> {
-        lock(&self.unplanned).drain().collect()
-    }
-
     pub(super) fn release(&self, tokens: impl IntoIterator<Item = LeaseToken>) {
         lock(&self.to_release).extend(tokens);
         self.release_bell.notify_one();
@@ -176,11 +163,6 @@ impl Shared {
         self.arrivals.ring_all();
         self.directories.ring_all();
     }
-}
-
-/// Nothing panics while it holds one of these for longer than a statement.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn system_now() -> Millis {

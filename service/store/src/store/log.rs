@@ -63,6 +63,17 @@ impl Store {
         after: Option<EventId>,
         limit: usize,
     ) -> Result<Vec<LogEntry>, StoreError> {
-        each!(self, store => store.next_events(source, after, limit).await)
+        let after = match after {
+            Some(after) => Some(after),
+            None => each!(self, store => store.newest_of(source).await)?,
+        };
+        loop {
+            let news = each!(self, store => store.arrived(source));
+            let entries = self.read_log_after(source, after, limit).await?;
+            if !entries.is_empty() {
+                return Ok(entries);
+            }
+            news.await;
+        }
     }
 }

@@ -7,7 +7,6 @@ use crate::{
         command::Command,
         expire,
         keys::{QueueKey, Space},
-        shared,
     },
     fault::Fault,
     holds::{self, Place},
@@ -54,7 +53,7 @@ impl Store {
     ) -> Result<Removed, StoreError> {
         let queue = QueueKey::of(queue);
         let shared = &self.0.shared;
-        let from = shared::resumed(&shared.expiring, &queue);
+        let from = shared.expiring.next(&queue);
         let found = self.read(move |engine, _| expire::find(engine, queue, before, from)).await?;
         let expire::Found { places, resume } = found;
         let actions = match places.is_empty() {
@@ -62,7 +61,7 @@ impl Store {
             false => self.ask(|answer| Command::Expire { queue, places, reason, answer }).await?,
         };
         let more = resume.is_some();
-        shared::resume(&shared.expiring, queue, resume);
+        shared.expiring.go_on(queue, resume);
         Ok(Removed { events: 0, actions, more })
     }
 }

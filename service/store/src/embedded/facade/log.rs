@@ -1,6 +1,7 @@
 //! The log to its callers: accepting events, reading what became of them.
 
 use segment_source_core::{event::EventId, source::SourceId};
+use tokio::sync::futures::OwnedNotified;
 
 use crate::{
     contract::{Accepted, LogEntry, LogRange, NewEvent, StoreError},
@@ -37,27 +38,15 @@ impl Store {
         self.read(move |engine, shared| read::after(engine, shared, &source, after, limit)).await
     }
 
-    pub(crate) async fn next_events(
-        &self,
-        source: &SourceId,
-        after: Option<EventId>,
-        limit: usize,
-    ) -> Result<Vec<LogEntry>, StoreError> {
-        let hash = source.hash();
-        let after = match after {
-            Some(after) => Some(after),
-            None => read::newest(&*self.0.shared.engine()?, hash)?.map(|(_, newest)| newest),
-        };
-        loop {
-            let news = self.0.shared.arrivals.listen(hash);
-            let of = source.clone();
-            let entries = self
-                .read(move |engine, shared| read::after(engine, shared, &of, after, limit))
-                .await?;
-            if !entries.is_empty() {
-                return Ok(entries);
-            }
-            news.await;
-        }
+    /// The newest entry of a source.
+    pub(crate) async fn newest_of(&self, source: &SourceId) -> Result<Option<EventId>, StoreError> {
+        let source = source.hash();
+        let newest = self.read(move |engine, _| read::newest(engine, source)).await?;
+        Ok(newest.map(|(_, newest)| newest))
+    }
+
+    /// Resolves when the source got entries since the call.
+    pub(crate) fn arrived(&self, source: &SourceId) -> OwnedNotified {
+        self.0.shared.arrivals.listen(source.hash())
     }
 }

@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use crate::{
     contract::{Removed, Retain, StoreError},
-    embedded::{Store, command::Command, retain, shared},
+    embedded::{Store, command::Command, retain},
 };
 
 /// Before what may go is looked for again, because something began to run again.
@@ -24,14 +24,14 @@ impl Store {
     ) -> Result<Removed, StoreError> {
         let source = source.hash();
         let shared = &self.0.shared;
-        let from = shared::resumed(&shared.retaining, &source);
+        let from = shared.retaining.next(&source);
         // From before anything is looked at.
         let reopened = shared.reopened.load(Ordering::SeqCst);
         let found = self.read(move |engine, _| retain::find(engine, source, keep, from)).await?;
         if found.is_empty() {
             // As a rule, so the writer is left alone.
             let more = found.resume.is_some();
-            shared::resume(&shared.retaining, source, found.resume);
+            shared.retaining.go_on(source, found.resume);
             return Ok(Removed { more, ..Removed::default() });
         }
         let removing = self.ask(|answer| Command::Remove { found, reopened, answer }).await?;
@@ -40,7 +40,7 @@ impl Store {
             sleep(AGAIN).await;
             return Ok(Removed { more: true, ..Removed::default() });
         };
-        shared::resume(&shared.retaining, source, resume);
+        shared.retaining.go_on(source, resume);
         if !days.is_empty() {
             let days = self.read(move |engine, _| engine.empty_days(&days)).await?;
             self.ask(|answer| Command::DropDays { days, answer }).await?;

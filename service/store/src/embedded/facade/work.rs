@@ -24,17 +24,11 @@ use crate::{
 
 impl Store {
     pub(crate) async fn unplanned_sources(&self) -> Vec<SourceId> {
-        loop {
-            let sources = self.0.shared.take_unplanned();
-            if !sources.is_empty() {
-                return sources;
-            }
-            self.0.shared.unplanned_bell.notified().await;
-        }
+        self.0.shared.unplanned.take().await
     }
 
     pub(crate) fn mark_unplanned(&self, source: &SourceId) {
-        self.0.shared.mark_unplanned(source);
+        self.0.shared.unplanned.mark([source.clone()]);
     }
 
     pub(crate) async fn unplanned(

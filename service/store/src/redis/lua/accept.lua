@@ -98,6 +98,6 @@ for n, id in pairs(newest) do
     local src = sources[n][1]
     call('HSET', SRC, src, id .. sources[n][2])
     grew(src, bytes[n])
-    call('SPUBLISH', P, 'a' .. src .. ARGV[2])
+    call('SPUBLISH', P, 'a' .. src .. ARGV[2] .. sources[n][2])
 end
 return answers
