@@ -10,10 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use redis::cmd;
 use segment_source_tests::{
     kube::cluster::Cluster,
-    manifest::{signing_secret, source},
+    manifest::{signed_up_to, signing_secret, source},
     page::blocks,
     prober::{Prober, Sent},
     process::root,
@@ -48,7 +47,7 @@ async fn distributed_on_a_redis_is_killed_and_upgraded() {
     let load = Load::start(&release, sink).await;
     load.more().await;
     eventually("both ingests have partitions", || async {
-        (owners(&redis).await.len() == 2).then_some(())
+        (redis.partitions().await.len() == 2).then_some(())
     })
     .await;
 
@@ -196,19 +195,6 @@ async fn install(cluster: &Cluster, release: &Release<'_>, redis: &Redis, sink: 
     assert!(done.out.contains("rediss://"), "{}", done.said());
 }
 
-/// How many partitions each ingest has that has some.
-async fn owners(redis: &Redis) -> BTreeMap<Vec<u8>, usize> {
-    let mut owners = BTreeMap::new();
-    for partition in 0..16 {
-        let key = format!("segment-source:{{p{partition:02}}}:own");
-        let owner: Option<Vec<u8>> = redis.ask(cmd("GET").arg(key)).await;
-        if let Some(owner) = owner {
-            *owners.entry(owner).or_default() += 1;
-        }
-    }
-    owners
-}
-
 /// Who sends, and the endpoint that it all comes to.
 struct Load {
     probers: Vec<Prober>,
@@ -224,15 +210,7 @@ struct Counts {
 
 impl Load {
     async fn start(release: &Release<'_>, sink: Sink) -> Self {
-        let spec = json!({
-            "destinations": [{"name": "crm", "http": {"url": sink.url("/"), "format": "Action"}}],
-            "mappings": [{
-                "name": "signed-up",
-                "eventType": "track/Signed Up",
-                "destination": "crm",
-                "action": {"usersIdentify": {"id": {"path": "body.userId"}}},
-            }],
-        });
+        let spec = signed_up_to(&sink.url("/"));
         release.apply(signing_secret()).await;
         for name in SOURCES {
             release.apply(source(name, spec.clone())).await;

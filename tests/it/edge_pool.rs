@@ -1,30 +1,25 @@
 //! One edge and several ingests, of which any may go at any time: every event is answered 202, and
-//! is stored once. Until stores can be shared by processes, stand-ins share one; where real ingests
-//! take part, each has its own.
+//! is stored once. Stand-ins share one store, so that receipts can be looked at; where real ingests take
+//! part, each has its own. Ingests on one Redis are `redis_roles`.
 
 use std::{
     collections::BTreeSet,
     fs,
     io::Write,
     net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
     time::{Duration, Instant},
 };
 
 use segment_source_tests::{
-    http::call,
     ingests::{Shared, StandIn},
     relay::Relay,
-    server::{Server, signed, target},
+    senders::Senders,
+    server::Server,
     sign::{fresh_id, track},
     site::Site,
     wait::{eventually, soon},
 };
 use serde_json::{Value, json};
-use tokio::{sync::watch, task::JoinSet};
 
 use crate::edge_unavailable::unshare;
 
@@ -54,61 +49,8 @@ async fn ready(edge: &Server, count: usize) {
     .await;
 }
 
-/// Senders that go on until they are told to end; an answer other than 202 is counted and the event
-/// is sent again, as Segment does.
-struct Load {
-    end: watch::Sender<bool>,
-    senders: JoinSet<Vec<String>>,
-    accepted: Arc<AtomicU64>,
-    refused: Arc<AtomicU64>,
-}
-
-impl Load {
-    fn start(edge: &Server) -> Self {
-        let mut load = Self {
-            end: watch::Sender::new(false),
-            senders: JoinSet::new(),
-            accepted: Arc::default(),
-            refused: Arc::default(),
-        };
-        for _ in 0..8 {
-            let (end, to) = (load.end.subscribe(), edge.http);
-            let (accepted, refused) = (load.accepted.clone(), load.refused.clone());
-            load.senders.spawn(async move {
-                let mut sent = Vec::new();
-                while !*end.borrow() {
-                    let id = fresh_id();
-                    let body = track(&id, "user-1", "Signed Up").to_string();
-                    while call(to, &signed(&target("web"), &body)).await.status != 202 {
-                        refused.fetch_add(1, Ordering::Relaxed);
-                    }
-                    accepted.fetch_add(1, Ordering::Relaxed);
-                    sent.push(id);
-                }
-                sent
-            });
-        }
-        load
-    }
-
-    /// Waits until so many more are accepted.
-    async fn more(&self, count: u64) {
-        let until = self.accepted.load(Ordering::Relaxed) + count;
-        eventually("events are accepted", || async {
-            (self.accepted.load(Ordering::Relaxed) >= until).then_some(())
-        })
-        .await;
-    }
-
-    /// Ends it: what was accepted, and how often something was not.
-    async fn end(self) -> (BTreeSet<String>, u64) {
-        self.end.send_replace(true);
-        let sent = soon("senders end", self.senders.join_all()).await.concat();
-        let count = sent.len();
-        let sent: BTreeSet<String> = sent.into_iter().collect();
-        assert_eq!(sent.len(), count);
-        (sent, self.refused.load(Ordering::Relaxed))
-    }
+fn load(edge: &Server) -> Senders {
+    Senders::start(&[edge.http], &["web".to_owned()], Duration::ZERO)
 }
 
 /// The ids in what is stored; none is there twice.
@@ -155,7 +97,7 @@ async fn ingests_killed_drained_and_cut_off_under_load_cost_nothing() {
     let site = Site::with_web(json!({}));
     let three = Three::new().await;
     let edge = three.edge(&site).await;
-    let load = Load::start(&edge);
+    let load = load(&edge);
     load.more(100).await;
     for (ingest, _) in &three.ingests {
         assert!(ingest.batches() > 0, "each has a share");
@@ -249,7 +191,7 @@ async fn addresses_that_come_into_a_name_get_work_and_those_that_go_get_no_more(
     let edge = site.launch().flag("role", "edge").flag("store", &store).through(&wrapper);
     let edge = edge.flag("ingest", &format!("localhost:{port}")).start().await;
     ready(&edge, 2).await;
-    let load = Load::start(&edge);
+    let load = load(&edge);
     let works = async |ingest: &StandIn| {
         let before = ingest.batches();
         eventually("it gets work", || async { (ingest.batches() > before).then_some(()) }).await;
@@ -285,7 +227,7 @@ async fn real_ingests_come_and_go_and_nothing_accepted_is_lost() {
     let mut one = launch("one").start().await;
     let two = launch("two").start().await;
     let edge = edge(&site, &[one.grpc, two.grpc]).await;
-    let load = Load::start(&edge);
+    let load = load(&edge);
     load.more(50).await;
     let address = one.grpc.to_string();
     one.kill();

@@ -5,27 +5,28 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io::Write as _,
     net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
 };
 
 use redis::cmd;
 use segment_source_tests::{
-    http::{Connection, Request},
-    manifest::{documents, signing_secret, source},
+    manifest::{documents, signed_up_to, signing_secret, source},
     redis::{Cluster, Redis, Setup, available},
     relay::Relay,
-    server::{Launch, Server, signed, target},
-    sign::{fresh_id, track},
+    senders::Senders,
+    server::{Launch, Server},
+    sign::fresh_id,
     sink::{Answer, Sink},
     site::Site,
-    wait::{eventually, soon},
+    wait::eventually,
 };
-use serde_json::{Value, json};
-use tokio::{sync::watch, task::JoinSet, time::sleep};
+use serde_json::Value;
+use tokio::time::sleep;
+
+/// What a process had that was killed waits until its leases end: those of deliveries last a minute, and
+/// somebody has to own the partition.
+const LAST_LEASE: Duration = Duration::from_secs(100);
 
 /// Sources, so that several partitions have some.
 const SOURCES: usize = 8;
@@ -47,15 +48,7 @@ impl Fleet {
     async fn start(url: String, ingests: usize, edges: usize) -> Self {
         let sink = Sink::start().await;
         sink.answer(|_| Answer::status(200));
-        let spec = json!({
-            "destinations": [{"name": "crm", "http": {"url": sink.url("/"), "format": "Action"}}],
-            "mappings": [{
-                "name": "signed-up",
-                "eventType": "track/Signed Up",
-                "destination": "crm",
-                "action": {"usersIdentify": {"id": {"path": "body.userId"}}},
-            }],
-        });
+        let spec = signed_up_to(&sink.url("/"));
         let site = Site::new();
         site.write("secret.yaml", &[signing_secret()]);
         let sources: Vec<Value> =
@@ -92,17 +85,25 @@ impl Fleet {
         self.edges.push(self.launch("edge").flag("ingest", &list.join(",")).start().await);
     }
 
-    fn load(&self) -> Load {
-        Load::start(&self.edges.iter().map(|edge| edge.http).collect::<Vec<_>>())
+    fn load(&self) -> Senders {
+        let edges: Vec<_> = self.edges.iter().map(|edge| edge.http).collect();
+        let sources: Vec<_> = (0..SOURCES).map(|n| format!("web-{n}")).collect();
+        Senders::start(&edges, &sources, Duration::from_millis(5))
     }
 
     /// Every accepted event was delivered; how many calls were made more than once.
     async fn delivered(&self, accepted: &BTreeSet<String>) -> usize {
-        eventually("every accepted event is delivered", || async {
+        let begun = Instant::now();
+        loop {
             let calls = self.calls();
-            accepted.iter().all(|id| calls.contains_key(id)).then_some(())
-        })
-        .await;
+            let missing = accepted.iter().filter(|id| !calls.contains_key(*id)).count();
+            if missing == 0 {
+                break;
+            }
+            assert!(begun.elapsed() < LAST_LEASE, "{missing} accepted events are not delivered");
+            sleep(Duration::from_millis(50)).await;
+        }
+        say(&format!("all was delivered {} ms later", begun.elapsed().as_millis()));
         // What is under way, or was given back, ends.
         sleep(Duration::from_secs(2)).await;
         let calls = self.calls();
@@ -126,84 +127,6 @@ impl Fleet {
         }
         calls
     }
-
-    /// Which partitions each ingest has, in Redis's words.
-    async fn owners(redis: &Redis) -> BTreeMap<Vec<u8>, usize> {
-        let mut owners = BTreeMap::new();
-        for partition in 0..16 {
-            let key = format!("segment-source:{{p{partition:02}}}:own");
-            let owner: Option<Vec<u8>> = redis.ask(cmd("GET").arg(key)).await;
-            if let Some(owner) = owner {
-                *owners.entry(owner).or_default() += 1;
-            }
-        }
-        owners
-    }
-}
-
-/// Senders that go on until they are told to end. Each event is a user of its own, so that the endpoint
-/// sees it once; an answer other than 202 is counted, and the event is sent again as Segment does.
-struct Load {
-    end: watch::Sender<bool>,
-    senders: JoinSet<Vec<String>>,
-    accepted: Arc<AtomicU64>,
-    refused: Arc<AtomicU64>,
-}
-
-impl Load {
-    fn start(edges: &[SocketAddr]) -> Self {
-        let mut load = Self {
-            end: watch::Sender::new(false),
-            senders: JoinSet::new(),
-            accepted: Arc::default(),
-            refused: Arc::default(),
-        };
-        for n in 0..8 {
-            let (end, edges) = (load.end.subscribe(), edges.to_vec());
-            let (accepted, refused) = (load.accepted.clone(), load.refused.clone());
-            load.senders.spawn(async move {
-                let (mut sent, mut tries) = (Vec::new(), n);
-                while !*end.borrow() {
-                    let id = fresh_id();
-                    let body = track(&id, &id, "Signed Up").to_string();
-                    let request = signed(&target(&format!("web-{}", sent.len() % SOURCES)), &body);
-                    // A sender that is told to end still gets its last event in.
-                    while post(edges[tries % edges.len()], &request).await != Some(202) {
-                        refused.fetch_add(1, Ordering::Relaxed);
-                        tries += 1;
-                        sleep(Duration::from_millis(20)).await;
-                    }
-                    accepted.fetch_add(1, Ordering::Relaxed);
-                    sent.push(id);
-                    sleep(Duration::from_millis(5)).await;
-                }
-                sent
-            });
-        }
-        load
-    }
-
-    /// Waits until so many more are accepted.
-    async fn more(&self, count: u64) {
-        let until = self.accepted.load(Ordering::Relaxed) + count;
-        eventually("events are accepted", || async {
-            (self.accepted.load(Ordering::Relaxed) >= until).then_some(())
-        })
-        .await;
-    }
-
-    /// Ends it: what was accepted, and how often something was not.
-    async fn end(self) -> (BTreeSet<String>, u64) {
-        self.end.send_replace(true);
-        let sent = soon("senders end", self.senders.join_all()).await.concat();
-        (sent.into_iter().collect(), self.refused.load(Ordering::Relaxed))
-    }
-}
-
-async fn post(to: SocketAddr, request: &Request) -> Option<u16> {
-    let calling = async { Connection::open(to).await.ok()?.call(request).await.ok() };
-    let reply = tokio::time::timeout(Duration::from_secs(10), calling).await.ok()??;
-    Some(reply.status)
 }
 
 #[tokio::test]
@@ -214,7 +137,7 @@ async fn edges_and_ingests_come_and_go_and_partitions_with_them() {
     let redis = Redis::start(Setup::default()).await;
     let mut fleet = Fleet::start(redis.url(), 3, 2).await;
     eventually("three ingests divide the partitions", || async {
-        let mut counts: Vec<_> = Fleet::owners(&redis).await.into_values().collect();
+        let mut counts: Vec<_> = redis.partitions().await.into_values().collect();
         counts.sort_unstable();
         (counts == [5, 5, 6]).then_some(())
     })
@@ -228,7 +151,7 @@ async fn edges_and_ingests_come_and_go_and_partitions_with_them() {
     fleet.edges[0].kill();
     load.more(200).await;
     eventually("the one that is left has all of them", || async {
-        (Fleet::owners(&redis).await.into_values().collect::<Vec<_>>() == [16]).then_some(())
+        (redis.partitions().await.into_values().collect::<Vec<_>>() == [16]).then_some(())
     })
     .await;
     let (accepted, refused) = load.end().await;
@@ -339,11 +262,9 @@ async fn a_full_redis_accepts_nothing_and_lets_deliveries_drain() {
     let used: String = redis.ask(cmd("INFO").arg("memory")).await;
     let used = used.lines().find_map(|line| line.strip_prefix("used_memory:")).expect("memory");
     redis.set("maxmemory", used).await;
-    let refused = load.refused.load(Ordering::Relaxed);
-    eventually("events are refused", || async {
-        (load.refused.load(Ordering::Relaxed) > refused + 20).then_some(())
-    })
-    .await;
+    let refused = load.refused();
+    eventually("events are refused", || async { (load.refused() > refused + 20).then_some(()) })
+        .await;
     held.store(false, Ordering::Relaxed);
     // All that waits is delivered while it is full.
     let before = fleet.calls().len();

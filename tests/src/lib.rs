@@ -28,6 +28,7 @@ pub mod remote;
 pub mod rights;
 pub mod running;
 pub mod schemas;
+pub mod senders;
 pub mod server;
 pub mod sign;
 pub mod sink;

@@ -94,3 +94,17 @@ fn merge(into: &mut Value, from: Value) {
         (into, from) => *into = from,
     }
 }
+
+/// A spec by which every `track/Signed Up` is an action posted to this URL.
+#[must_use]
+pub fn signed_up_to(url: &str) -> Value {
+    json!({
+        "destinations": [{"name": "crm", "http": {"url": url, "format": "Action"}}],
+        "mappings": [{
+            "name": "signed-up",
+            "eventType": "track/Signed Up",
+            "destination": "crm",
+            "action": {"usersIdentify": {"id": {"path": "body.userId"}}},
+        }],
+    })
+}

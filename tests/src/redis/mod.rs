@@ -4,6 +4,7 @@
 mod cluster;
 
 use std::{
+    collections::BTreeMap,
     env, fs,
     net::{IpAddr, Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
@@ -12,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use redis::{Cmd, FromRedisValue, aio::MultiplexedConnection};
+use redis::{Cmd, FromRedisValue, aio::MultiplexedConnection, cmd};
 use tempfile::TempDir;
 
 pub use cluster::Cluster;
@@ -225,6 +226,19 @@ impl Redis {
     /// When there is none of this type.
     pub async fn ask<T: FromRedisValue>(&self, cmd: &Cmd) -> T {
         cmd.query_async(&mut self.connection().await).await.expect("redis-server answers")
+    }
+
+    /// How many partitions of the store each process has that has some.
+    pub async fn partitions(&self) -> BTreeMap<Vec<u8>, usize> {
+        let mut owners = BTreeMap::new();
+        for partition in 0..16 {
+            let key = format!("segment-source:{{p{partition:02}}}:own");
+            let owner: Option<Vec<u8>> = self.ask(cmd("GET").arg(key)).await;
+            if let Some(owner) = owner {
+                *owners.entry(owner).or_default() += 1;
+            }
+        }
+        owners
     }
 
     /// Changes a directive while it runs.
