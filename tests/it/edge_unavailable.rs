@@ -3,11 +3,14 @@
 
 use std::{fs, io::Write, process::Command, sync::Arc, time::Duration};
 
-use segment_source_proto::admin::v1::Outcome;
+use segment_source_proto::{
+    admin::v1::Outcome,
+    queue::v1::{SettleRequest, settlement_result::Status},
+};
 use segment_source_tests::{
     http::Connection,
     manifest::{signing_secret, source, welcome_mapping},
-    read::pull_request,
+    read::{ack, pull_request},
     server::{Server, target, webhook},
     sign::{SECRET, fresh_id, sign, track},
     site::Site,
@@ -116,7 +119,8 @@ async fn a_full_store_is_503_and_heals_when_there_is_room() {
     refused.assert_heals();
     // What was accepted can still be read, planned and settled: room for that is kept.
     assert_eq!(server.events("web").await.len(), accepted);
-    assert_eq!(server.drain("web", accepted - 1).await.len(), accepted - 1);
+    let drained = server.drain("web", accepted - 1).await;
+    assert_eq!(drained.len(), accepted - 1);
     eventually("the last one is planned", || async {
         let events = server.events("web").await;
         events.iter().all(|event| event.outcome() != Outcome::Waiting).then_some(())
@@ -125,6 +129,14 @@ async fn a_full_store_is_503_and_heals_when_there_is_room() {
     // Somebody else takes the very last byte.
     while file.write(&block).is_ok_and(|written| written > 0) {}
     server.post("web", body()).await.assert_heals();
+    // The store looks at the free space a few times a second: what nobody holds any more is refused too
+    // as soon as it has seen that there is none.
+    let again = SettleRequest { settlements: vec![ack(&drained[0])] };
+    eventually("the store sees that nothing is left", || async {
+        let settled = server.queue().await.settle(again.clone()).await.expect("an answer");
+        (settled.into_inner().results[0].status() == Status::Unavailable).then_some(())
+    })
+    .await;
     // What could not be settled is not given out; who stays gets it when there is room.
     let refused = server.queue().await.pull(pull_request("web", 1, Duration::ZERO)).await;
     assert_eq!(refused.expect_err("nothing is given out").code(), Code::Unavailable);
