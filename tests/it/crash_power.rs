@@ -1,7 +1,7 @@
 //! Power cuts: only what was synced is left. kill -9 cannot show this, because the kernel keeps
 //! what a dead process wrote.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, io::Write as _, time::Duration};
 
 use segment_source_tests::{
     manifest::welcome_mapping, powercut::PowerCut, server::Server, site::Site, wait::eventually,
@@ -11,8 +11,7 @@ use serde_json::json;
 use crate::load::Load;
 
 /// Starts with the shim, puts load on, cuts the power; gives what had been answered.
-async fn load_and_cut(site: &Site, syncs: bool) -> Vec<String> {
-    let cut = PowerCut::of(site);
+async fn load_and_cut(site: &Site, cut: &PowerCut, syncs: bool) -> Vec<String> {
     let mut server = cut.load_into(site.launch()).start().await;
     // A first event, so that the store is as it is in the middle of its life.
     let load = Load::start(server.http, 1);
@@ -42,7 +41,7 @@ async fn lost(server: &Server, answered: &[String]) -> usize {
 async fn a_power_cut_loses_no_answered_event() {
     for _ in 0..3 {
         let site = Site::with_web(json!({"mappings": [welcome_mapping()]}));
-        let answered = load_and_cut(&site, true).await;
+        let answered = load_and_cut(&site, &PowerCut::of(&site), true).await;
         let server = site.start().await;
         assert_eq!(lost(&server, &answered).await, 0, "of {} answered events", answered.len());
         // It goes on, on what was left.
@@ -51,11 +50,28 @@ async fn a_power_cut_loses_no_answered_event() {
     }
 }
 
-/// The test above can fail: with the sync calls taken out, the same check finds events lost.
+/// Nothing is answered before the disk has it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_power_cut_of_a_slow_disk_loses_no_answered_event() {
+    let site = Site::with_web(json!({"mappings": [welcome_mapping()]}));
+    let cut = PowerCut::of(&site).slow(Duration::from_millis(200));
+    let answered = load_and_cut(&site, &cut, true).await;
+    let server = site.start().await;
+    let lost = lost(&server, &answered).await;
+    let (syncs, count) = (cut.slow_syncs(), answered.len());
+    _ = writeln!(
+        std::io::stderr(),
+        "{syncs} syncs took 50 to 200 ms: {count} events answered, {lost} lost"
+    );
+    assert!(syncs > 0, "no sync was slow");
+    assert_eq!(lost, 0);
+}
+
+/// The first test above can fail: with the sync calls taken out, the same check finds events lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_syncs_the_same_check_finds_events_lost() {
     let site = Site::with_web(json!({"mappings": [welcome_mapping()]}));
-    let answered = load_and_cut(&site, false).await;
+    let answered = load_and_cut(&site, &PowerCut::of(&site), false).await;
     let server = site.start().await;
     let lost = lost(&server, &answered).await;
     assert!(lost > answered.len() / 2, "only {lost} of {} are lost", answered.len());

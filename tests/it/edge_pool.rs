@@ -34,7 +34,7 @@ async fn edge(site: &Site, ingests: &[SocketAddr]) -> Server {
 }
 
 /// A number from the metrics; 0 where there is none.
-async fn metric(server: &Server, name: &str) -> u64 {
+pub(crate) async fn metric(server: &Server, name: &str) -> u64 {
     let page = server.get("/metrics").await.expect("metrics").text();
     let start = format!("segment_source_edge_{name} ");
     let value = page.lines().find_map(|line| line.strip_prefix(start.as_str()));
@@ -42,7 +42,7 @@ async fn metric(server: &Server, name: &str) -> u64 {
 }
 
 /// Waits until so many ingests are reached and ready.
-async fn ready(edge: &Server, count: usize) {
+pub(crate) async fn ready(edge: &Server, count: usize) {
     eventually("the edge knows its ingests", || async {
         (metric(edge, "ingests").await == count as u64).then_some(())
     })

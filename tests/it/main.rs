@@ -74,6 +74,7 @@ mod load;
 mod queue_consume;
 mod queue_lanes;
 mod queue_settle;
+mod redis_faults;
 mod redis_roles;
 mod replay_dead;
 mod replay_erase;

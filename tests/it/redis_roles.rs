@@ -31,30 +31,32 @@ const LAST_LEASE: Duration = Duration::from_secs(100);
 /// Sources, so that several partitions have some.
 const SOURCES: usize = 8;
 
-fn say(line: &str) {
+pub(crate) fn say(line: &str) {
     _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// Programs of both roles on one store, and the endpoint that they deliver to.
-struct Fleet {
+pub(crate) struct Fleet {
     site: Site,
     sink: Sink,
     url: String,
-    ingests: Vec<Server>,
-    edges: Vec<Server>,
+    launches: Vec<Launch>,
+    pub(crate) ingests: Vec<Server>,
+    pub(crate) edges: Vec<Server>,
 }
 
 impl Fleet {
-    async fn start(url: String, ingests: usize, edges: usize) -> Self {
+    pub(crate) async fn start(url: String, ingests: usize, edges: usize) -> Self {
         let sink = Sink::start().await;
         sink.answer(|_| Answer::status(200));
         let spec = signed_up_to(&sink.url("/"));
         let site = Site::new();
         site.write("secret.yaml", &[signing_secret()]);
-        let sources: Vec<Value> =
-            (0..SOURCES).map(|n| source(&format!("web-{n}"), spec.clone())).collect();
-        site.write_text("sources.yaml", &documents(&sources));
-        let mut fleet = Self { site, sink, url, ingests: Vec::new(), edges: Vec::new() };
+        let manifests: Vec<Value> =
+            sources().iter().map(|name| source(name, spec.clone())).collect();
+        site.write_text("sources.yaml", &documents(&manifests));
+        let (launches, servers) = (Vec::new(), Vec::new());
+        let mut fleet = Self { site, sink, url, launches, ingests: servers, edges: Vec::new() };
         for _ in 0..ingests {
             fleet.add_ingest().await;
         }
@@ -73,8 +75,16 @@ impl Fleet {
     }
 
     async fn add_ingest(&mut self) {
-        let ingest = self.launch("ingest").start().await;
-        self.ingests.push(ingest);
+        let launch = self.launch("ingest");
+        self.ingests.push(launch.clone().start().await);
+        self.launches.push(launch);
+    }
+
+    /// Starts one again that is gone: at the same address, with the same name.
+    pub(crate) async fn start_again(&mut self, ingest: usize) {
+        let address = self.ingests[ingest].grpc.to_string();
+        let launch = self.launches[ingest].clone().flag("grpc", &address);
+        self.ingests[ingest] = launch.start().await;
     }
 
     /// An edge over these addresses, or over all ingests.
@@ -85,14 +95,32 @@ impl Fleet {
         self.edges.push(self.launch("edge").flag("ingest", &list.join(",")).start().await);
     }
 
-    fn load(&self) -> Senders {
-        let edges: Vec<_> = self.edges.iter().map(|edge| edge.http).collect();
-        let sources: Vec<_> = (0..SOURCES).map(|n| format!("web-{n}")).collect();
-        Senders::start(&edges, &sources, Duration::from_millis(5))
+    pub(crate) fn load(&self) -> Senders {
+        Senders::start(&self.edges_at(), &sources(), Duration::from_millis(5))
+    }
+
+    /// Where every second event has no key.
+    pub(crate) fn half_keyless(&self) -> Senders {
+        Senders::half_keyless(&self.edges_at(), &sources(), Duration::from_millis(5))
+    }
+
+    fn edges_at(&self) -> Vec<SocketAddr> {
+        self.edges.iter().map(|edge| edge.http).collect()
+    }
+
+    /// How many entries the logs have: new ones, and duplicates of those.
+    pub(crate) async fn logged(&self) -> (usize, usize) {
+        let (mut new, mut duplicates) = (0, 0);
+        for source in sources() {
+            let events = self.ingests[0].events(&source).await;
+            let of_source = events.iter().filter(|event| event.duplicate_of.is_empty()).count();
+            (new, duplicates) = (new + of_source, duplicates + events.len() - of_source);
+        }
+        (new, duplicates)
     }
 
     /// Every accepted event was delivered; how many calls were made more than once.
-    async fn delivered(&self, accepted: &BTreeSet<String>) -> usize {
+    pub(crate) async fn delivered(&self, accepted: &BTreeSet<String>) -> usize {
         let begun = Instant::now();
         loop {
             let calls = self.calls();
@@ -127,6 +155,10 @@ impl Fleet {
         }
         calls
     }
+}
+
+fn sources() -> Vec<String> {
+    (0..SOURCES).map(|n| format!("web-{n}")).collect()
 }
 
 #[tokio::test]

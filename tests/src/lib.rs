@@ -13,6 +13,7 @@ pub mod http;
 pub mod ingests;
 pub mod knock;
 pub mod kube;
+pub mod lossy;
 pub mod manifest;
 pub mod mount;
 pub mod operator;

@@ -6,7 +6,7 @@ use std::{
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::Command,
-    time::UNIX_EPOCH,
+    time::{Duration, UNIX_EPOCH},
 };
 
 use crate::{process::root, server::Launch, site::Site};
@@ -18,6 +18,8 @@ pub struct PowerCut {
     watch: PathBuf,
     shadow: PathBuf,
     swallow: PathBuf,
+    count: PathBuf,
+    slow: Option<Duration>,
 }
 
 impl PowerCut {
@@ -27,13 +29,24 @@ impl PowerCut {
     /// When there is no C compiler (`cc`).
     #[must_use]
     pub fn of(site: &Site) -> Self {
+        Self::of_folder(site.path(), "store")
+    }
+
+    /// Builds the shim for what is written below `watch` in this folder, where its own files are too.
+    ///
+    /// # Panics
+    /// As [`PowerCut::of`].
+    #[must_use]
+    pub fn of_folder(folder: &Path, watch: &str) -> Self {
         // As /proc shows it to the shim.
-        let folder = site.path().canonicalize().expect("the folder is there");
+        let folder = folder.canonicalize().expect("the folder is there");
         let cut = Self {
             library: folder.join("powercut.so"),
-            watch: folder.join("store"),
+            watch: folder.join(watch),
             shadow: folder.join("synced"),
             swallow: folder.join("swallow"),
+            count: folder.join("slow-syncs"),
+            slow: None,
         };
         fs::create_dir(&cut.shadow).expect("a folder for synced bytes");
         let source = root().join("tests/tools/powercut/shim.c");
@@ -44,14 +57,38 @@ impl PowerCut {
         cut
     }
 
+    /// With a disk on which a sync takes so long at the most, and a quarter of it at the least.
+    #[must_use]
+    pub fn slow(self, longest: Duration) -> Self {
+        Self { slow: Some(longest), ..self }
+    }
+
+    /// How many syncs were slow so far.
+    #[must_use]
+    pub fn slow_syncs(&self) -> u64 {
+        fs::metadata(&self.count).map_or(0, |file| file.len())
+    }
+
     /// Loads the shim into the program to be started.
     #[must_use]
     pub fn load_into(&self, launch: Launch) -> Launch {
-        launch
-            .env("LD_PRELOAD", &self.library.display().to_string())
-            .env("POWERCUT_WATCH", &self.watch.display().to_string())
-            .env("POWERCUT_SHADOW", &self.shadow.display().to_string())
-            .env("POWERCUT_SWALLOW", &self.swallow.display().to_string())
+        self.environment().iter().fold(launch, |launch, (name, value)| launch.env(name, value))
+    }
+
+    /// The same for any program.
+    #[must_use]
+    pub fn environment(&self) -> Vec<(&'static str, String)> {
+        let mut all = vec![
+            ("LD_PRELOAD", self.library.display().to_string()),
+            ("POWERCUT_WATCH", self.watch.display().to_string()),
+            ("POWERCUT_SHADOW", self.shadow.display().to_string()),
+            ("POWERCUT_SWALLOW", self.swallow.display().to_string()),
+        ];
+        if let Some(slow) = self.slow {
+            all.push(("POWERCUT_SLOW", slow.as_millis().to_string()));
+            all.push(("POWERCUT_COUNT", self.count.display().to_string()));
+        }
+        all
     }
 
     /// From now on syncs do nothing, as if the program did not call them.

@@ -2,15 +2,16 @@
 //! program.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
+use serde_json::Value;
 use tokio::{sync::watch, task::JoinSet, time::sleep};
 
 use crate::{
@@ -33,31 +34,59 @@ pub struct Senders {
     senders: JoinSet<Vec<String>>,
     accepted: Arc<AtomicU64>,
     refused: Arc<AtomicU64>,
+    answers: Arc<Mutex<BTreeMap<Option<u16>, u64>>>,
 }
 
 impl Senders {
     /// Starts them: to these edges, for these sources in turns, with a pause after each event.
     #[must_use]
     pub fn start(edges: &[SocketAddr], sources: &[String], pause: Duration) -> Self {
+        Self::with(edges, sources, pause, |_| true)
+    }
+
+    /// As [`Senders::start`]; every second event has no messageId, so that one that is sent again is
+    /// another one.
+    #[must_use]
+    pub fn half_keyless(edges: &[SocketAddr], sources: &[String], pause: Duration) -> Self {
+        Self::with(edges, sources, pause, |number| number % 2 == 0)
+    }
+
+    fn with(
+        edges: &[SocketAddr],
+        sources: &[String],
+        pause: Duration,
+        has_key: fn(usize) -> bool,
+    ) -> Self {
         let mut senders = Self {
             end: watch::Sender::new(false),
             senders: JoinSet::new(),
             accepted: Arc::default(),
             refused: Arc::default(),
+            answers: Arc::default(),
         };
         for first in 0..SENDERS {
             let (edges, sources) = (edges.to_vec(), sources.to_vec());
             let end = senders.end.subscribe();
             let (accepted, refused) = (senders.accepted.clone(), senders.refused.clone());
+            let answers = senders.answers.clone();
             senders.senders.spawn(async move {
                 let (mut sent, mut at) = (Vec::new(), first);
                 while !*end.borrow() {
                     let id = fresh_id();
-                    let body = track(&id, &id, "Signed Up").to_string();
+                    let mut event = track(&id, &id, "Signed Up");
+                    // By turns through the sources, so that each gets events of both kinds.
+                    if !has_key(first + sent.len() / sources.len()) {
+                        event["messageId"] = Value::Null;
+                    }
                     let source = &sources[sent.len() % sources.len()];
-                    let request = signed(&target(source), &body);
+                    let request = signed(&target(source), &event.to_string());
                     // One that is told to end still gets its last event in.
-                    while post(edges[at % edges.len()], &request).await != Some(202) {
+                    loop {
+                        let answer = post(edges[at % edges.len()], &request).await;
+                        *answers.lock().expect("no panic").entry(answer).or_default() += 1;
+                        if answer == Some(202) {
+                            break;
+                        }
                         refused.fetch_add(1, Ordering::Relaxed);
                         at += 1;
                         sleep(pause).await;
@@ -85,6 +114,15 @@ impl Senders {
     #[must_use]
     pub fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
+    }
+
+    /// How often each status was answered until now; `None`: there was no answer.
+    ///
+    /// # Panics
+    /// When a sender has.
+    #[must_use]
+    pub fn answers(&self) -> BTreeMap<Option<u16>, u64> {
+        self.answers.lock().expect("no panic").clone()
     }
 
     /// Ends them: what was accepted, and how often something was not.

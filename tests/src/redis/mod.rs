@@ -20,6 +20,7 @@ pub use cluster::Cluster;
 
 use crate::{
     kube::tools::{find, skipped},
+    powercut::PowerCut,
     running::Running,
     tls::Authority,
     wait::eventually,
@@ -66,6 +67,8 @@ pub struct Setup {
     pub port: bool,
     /// Where its port is, when it is not on this machine's loopback.
     pub at: Option<Box<At>>,
+    /// How long a sync takes at the most on its disk, which can lose its power ([`Redis::cut_power`]).
+    pub slow: Option<Duration>,
     /// More directives: name, value.
     pub more: Vec<(&'static str, String)>,
 }
@@ -90,6 +93,7 @@ impl Default for Setup {
             tls: None,
             port: false,
             at: None,
+            slow: None,
             more: Vec::new(),
         }
     }
@@ -117,6 +121,7 @@ pub struct Redis {
     folder: TempDir,
     setup: Setup,
     port: u16,
+    cut: Option<PowerCut>,
 }
 
 impl Redis {
@@ -130,10 +135,12 @@ impl Redis {
             let name = setup.at.as_ref().map_or("localhost", |at| at.name.as_str());
             authority.write_names(folder.path(), &[name]);
         }
+        let slow = |longest| PowerCut::of_folder(folder.path(), "appendonlydir").slow(longest);
+        let cut = setup.slow.map(slow);
         let mut tries = 0;
         let (mut running, port) = loop {
             let port = if setup.port || setup.tls.is_some() { free_port() } else { 0 };
-            let running = Running::start(command(folder.path(), &setup, port));
+            let running = Running::start(command(folder.path(), &setup, port, cut.as_ref()));
             // Between looking for a free port and taking it, somebody else may have.
             match began(running).await {
                 Ok(running) => break (running, port),
@@ -142,7 +149,7 @@ impl Redis {
             }
         };
         running.said("that it is ready", ready).await;
-        let redis = Self { running, folder, setup, port };
+        let redis = Self { running, folder, setup, port, cut };
         redis.answers().await;
         redis
     }
@@ -203,11 +210,27 @@ impl Redis {
         self.running.kill();
     }
 
+    /// Takes its power away: of its append-only file only what was synced is left. Once only.
+    ///
+    /// # Panics
+    /// When its disk is not one that is [slow](Setup::slow).
+    pub fn cut_power(&mut self) {
+        self.running.kill();
+        self.cut.as_ref().expect("it runs with the shim").cut();
+    }
+
+    /// How many syncs were slow so far.
+    #[must_use]
+    pub fn slow_syncs(&self) -> u64 {
+        self.cut.as_ref().map_or(0, PowerCut::slow_syncs)
+    }
+
     /// Starts it again on the same folder and port, and waits until it answers.
     pub async fn start_again(&mut self) {
         self.running.kill();
         _ = fs::remove_file(self.socket());
-        self.running = Running::start(command(self.folder.path(), &self.setup, self.port));
+        let (folder, cut) = (self.folder.path(), self.cut.as_ref());
+        self.running = Running::start(command(folder, &self.setup, self.port, cut));
         self.running.said("that it is ready", ready).await;
         self.answers().await;
     }
@@ -287,7 +310,7 @@ async fn began(mut running: Running) -> Result<Running, String> {
     }
 }
 
-fn command(folder: &Path, setup: &Setup, port: u16) -> Command {
+fn command(folder: &Path, setup: &Setup, port: u16, cut: Option<&PowerCut>) -> Command {
     let program = program().expect("see available()");
     let mut command = match &setup.at {
         None => Command::new(program),
@@ -298,7 +321,7 @@ fn command(folder: &Path, setup: &Setup, port: u16) -> Command {
             command
         }
     };
-    command.current_dir(folder);
+    command.current_dir(folder).envs(cut.map(PowerCut::environment).unwrap_or_default());
     let mut set = |name: &str, value: &str| {
         command.arg(format!("--{name}")).arg(value);
     };
@@ -336,7 +359,11 @@ fn command(folder: &Path, setup: &Setup, port: u16) -> Command {
 }
 
 /// A port that was free a moment ago.
-fn free_port() -> u16 {
+///
+/// # Panics
+/// When there is none.
+#[must_use]
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     listener.local_addr().expect("it listens").port()
 }

@@ -15,6 +15,9 @@
  *
  * While the file POWERCUT_SWALLOW exists, syncs return at once and do nothing: the program with
  * its sync calls taken out.
+ *
+ * With POWERCUT_SLOW a sync takes that many milliseconds at the most and a quarter of it at the
+ * least, and each adds a byte to the file POWERCUT_COUNT.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -137,9 +140,25 @@ static int swallowed(void) {
     return file && access(file, F_OK) == 0;
 }
 
+/* What the disk does until the sync begins to count. */
+static void slow(void) {
+    static unsigned calls;
+    const char *longest = getenv("POWERCUT_SLOW"), *count = getenv("POWERCUT_COUNT");
+    if (!longest || !count) return;
+    useconds_t most = strtoul(longest, NULL, 10) * 1000;
+    unsigned call = __atomic_add_fetch(&calls, 1, __ATOMIC_RELAXED);
+    usleep(most / 4 + call * 7919 % 1000 * (most / 4 * 3 / 1000));
+    int out = open(count, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (out < 0 || NEXT(ssize_t(*)(int, const void *, size_t), "write")(out, ".", 1) != 1) abort();
+    close(out);
+}
+
 static int synced(int fd, const char *name) {
     struct stat st;
-    if (watched(fd, &st) && swallowed()) return 0;
+    if (watched(fd, &st)) {
+        if (swallowed()) return 0;
+        slow();
+    }
     int result = NEXT(int (*)(int), name)(fd);
     int saved = errno;
     if (result == 0) mirror(fd);

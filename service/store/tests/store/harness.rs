@@ -20,6 +20,7 @@ use segment_source_store::{
     embedded::{self, Options},
     redis,
 };
+use segment_source_tests::lossy::{Lossy, Which};
 use tempfile::TempDir;
 
 use crate::server::Server;
@@ -52,12 +53,21 @@ impl Fixture {
     pub(crate) async fn new() -> Self {
         match Server::wanted().await {
             None => Self::embedded().await,
-            Some(server) => {
-                let mut name = String::from("test-");
-                receipt().0.iter().for_each(|byte| name += &format!("{byte:02x}"));
-                Self::open(Arc::new(AtomicU64::new(START)), At::Redis(server, name + ":")).await
-            }
+            Some(server) => Self::on(server).await,
         }
+    }
+
+    /// On a Redis behind a way on which these answers may get lost; `None`: the suite runs against the
+    /// embedded store.
+    pub(crate) async fn lossy(which: Which) -> Option<(Self, Lossy)> {
+        let (server, lossy) = Server::lossy(which).await?;
+        Some((Self::on(server).await, lossy))
+    }
+
+    async fn on(server: Arc<Server>) -> Self {
+        let mut name = String::from("test-");
+        receipt().0.iter().for_each(|byte| name += &format!("{byte:02x}"));
+        Self::open(Arc::new(AtomicU64::new(START)), At::Redis(server, name + ":")).await
     }
 
     pub(crate) async fn embedded() -> Self {

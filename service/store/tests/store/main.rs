@@ -8,6 +8,8 @@ mod embedded;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod lost;
+#[cfg(test)]
 mod server;
 #[cfg(test)]
 mod shared;
