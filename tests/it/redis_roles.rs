@@ -239,10 +239,17 @@ async fn a_redis_that_is_killed_and_comes_back_has_lost_nothing() {
     let mut redis = Redis::start(Setup { port: true, ..Setup::default() }).await;
     let fleet = Fleet::start(redis.url(), 2, 1).await;
     let load = fleet.load();
-    for _ in 0..3 {
+    for round in 0..3 {
         load.more(150).await;
         redis.kill();
-        sleep(Duration::from_millis(300)).await;
+        if round < 2 {
+            sleep(Duration::from_millis(300)).await;
+        } else {
+            // For longer than events are held.
+            let refused = load.refused();
+            eventually("events are refused", || async { (load.refused() > refused).then_some(()) })
+                .await;
+        }
         redis.start_again().await;
     }
     load.more(150).await;
@@ -254,6 +261,8 @@ async fn a_redis_that_is_killed_and_comes_back_has_lost_nothing() {
         accepted.len()
     ));
     assert!(refused > 0, "it was never noticed");
+    let (new, _) = fleet.logged().await;
+    assert_eq!(new, accepted.len());
 }
 
 #[tokio::test]

@@ -1,9 +1,10 @@
 //! A connection to Redis, single or cluster, that comes back by itself. What is said over it is not
 //! here; listening is `listen`, errors for people are `words`.
 //!
-//! A command whose connection breaks fails, and whether it was done is not known
-//! ([`words::is_uncertain`]). A cluster's connection sends it again by itself, also after it was
-//! done. So what is sent must be such that sending it twice changes nothing more.
+//! When a connection breaks, nobody knows whether the commands on it were done
+//! ([`words::is_uncertain`]). They are sent again, here and by a cluster's connection: a sender that
+//! is told to come again with an event that was stored, and has no key, makes two of it. So what is sent
+//! must be such that sending it twice changes nothing more.
 
 mod client;
 mod cluster;
@@ -13,10 +14,10 @@ pub mod words;
 use std::time::Duration;
 
 use redis::{
-    Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, Value,
+    Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, RedisResult, ServerErrorKind, Value,
     aio::{ConnectionLike, ConnectionManager},
 };
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 pub use cluster::Cluster;
 pub use listen::{Heard, listen};
@@ -30,6 +31,9 @@ pub const CONNECT: Duration = Duration::from_secs(2);
 /// How long an answer may take, waiting for a place in the connection included. Longer than a slow
 /// fsync, shorter than the time that an edge has for a request.
 pub const RESPONSE: Duration = Duration::from_secs(5);
+
+/// Before a command is sent again.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// How long a command may take with all that is tried meanwhile: another connection, another node.
 pub const OVERALL: Duration = Duration::from_secs(6);
@@ -78,7 +82,15 @@ impl Connection {
 impl ConnectionLike for Connection {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
         match self {
-            Self::Single(single) => Box::pin(in_time(single.req_packed_command(cmd))),
+            Self::Single(single) => Box::pin(in_time(async move {
+                let mut again = Again::new();
+                loop {
+                    let answer = single.send_packed_command(cmd).await;
+                    if !again.wanted(&answer).await {
+                        return answer;
+                    }
+                }
+            })),
             Self::Cluster(cluster) => cluster.req_packed_command(cmd),
         }
     }
@@ -90,9 +102,15 @@ impl ConnectionLike for Connection {
         count: usize,
     ) -> RedisFuture<'a, Vec<Value>> {
         match self {
-            Self::Single(single) => {
-                Box::pin(in_time(single.req_packed_commands(pipeline, offset, count)))
-            }
+            Self::Single(single) => Box::pin(in_time(async move {
+                let mut again = Again::new();
+                loop {
+                    let answers = single.send_packed_commands(pipeline, offset, count).await;
+                    if !again.wanted(&answers).await {
+                        return answers;
+                    }
+                }
+            })),
             Self::Cluster(cluster) => cluster.req_packed_commands(pipeline, offset, count),
         }
     }
@@ -105,9 +123,37 @@ impl ConnectionLike for Connection {
     }
 }
 
+/// Whether a command is sent again.
+struct Again {
+    until: Instant,
+    /// It may have been done.
+    uncertain: bool,
+}
+
+impl Again {
+    fn new() -> Self {
+        Self { until: Instant::now() + RESPONSE, uncertain: false }
+    }
+
+    /// After a while, when it may have been done and there is nobody yet to ask. Who takes a command and
+    /// says nothing is not asked a second time, and where nobody was from the beginning that is the
+    /// answer.
+    async fn wanted<T>(&mut self, answer: &RedisResult<T>) -> bool {
+        let Err(error) = answer else { return false };
+        self.uncertain |= words::is_uncertain(error);
+        let loading = error.kind() == ErrorKind::Server(ServerErrorKind::BusyLoading);
+        let away = loading || error.is_io_error() && !error.is_timeout();
+        let wanted = self.uncertain && away && Instant::now() < self.until;
+        if wanted {
+            sleep(PAUSE).await;
+        }
+        wanted
+    }
+}
+
 /// While it reconnects, the manager holds a command for as long as that takes; a cluster's
 /// connection has this limit itself.
-async fn in_time<T>(answer: RedisFuture<'_, T>) -> RedisResult<T> {
+async fn in_time<T>(answer: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
     timeout(OVERALL, answer).await.unwrap_or_else(|_| Err(overdue()))
 }
 
