@@ -121,7 +121,7 @@ pub struct Redis {
     folder: TempDir,
     setup: Setup,
     port: u16,
-    cut: Option<PowerCut>,
+    cut: Option<Box<PowerCut>>,
 }
 
 impl Redis {
@@ -136,11 +136,11 @@ impl Redis {
             authority.write_names(folder.path(), &[name]);
         }
         let slow = |longest| PowerCut::of_folder(folder.path(), "appendonlydir").slow(longest);
-        let cut = setup.slow.map(slow);
+        let cut = setup.slow.map(slow).map(Box::new);
         let mut tries = 0;
         let (mut running, port) = loop {
             let port = if setup.port || setup.tls.is_some() { free_port() } else { 0 };
-            let running = Running::start(command(folder.path(), &setup, port, cut.as_ref()));
+            let running = Running::start(command(folder.path(), &setup, port, cut.as_deref()));
             // Between looking for a free port and taking it, somebody else may have.
             match began(running).await {
                 Ok(running) => break (running, port),
@@ -222,14 +222,14 @@ impl Redis {
     /// How many syncs were slow so far.
     #[must_use]
     pub fn slow_syncs(&self) -> u64 {
-        self.cut.as_ref().map_or(0, PowerCut::slow_syncs)
+        self.cut.as_deref().map_or(0, PowerCut::slow_syncs)
     }
 
     /// Starts it again on the same folder and port, and waits until it answers.
     pub async fn start_again(&mut self) {
         self.running.kill();
         _ = fs::remove_file(self.socket());
-        let (folder, cut) = (self.folder.path(), self.cut.as_ref());
+        let (folder, cut) = (self.folder.path(), self.cut.as_deref());
         self.running = Running::start(command(folder, &self.setup, self.port, cut));
         self.running.said("that it is ready", ready).await;
         self.answers().await;

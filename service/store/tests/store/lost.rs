@@ -1,7 +1,7 @@
 //! A Redis has done what it was asked, and its answer gets lost with the connection: the connection, or
 //! the caller, asks again. Against the embedded store there is nothing to be tested here.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, io::Write as _};
 
 use segment_source_store::Settled;
 use segment_source_tests::lossy::{Lossy, Which};
@@ -44,7 +44,7 @@ async fn an_accept_whose_answer_is_lost_is_done_once() {
         let event = if round % 2 == 0 { event.keyed(&round.to_string()) } else { event };
         ids.push(new(fixture.accept(event).await));
     }
-    println!("{} answers of accepts were lost", lossy.lost());
+    say(&lossy, "accepts");
     assert_eq!(lossy.lost(), ROUNDS);
     let logged: Vec<_> = fixture.unplanned(99).await.into_iter().map(|(id, _)| id).collect();
     assert_eq!(logged, ids);
@@ -65,7 +65,7 @@ async fn a_take_whose_answer_is_lost_leases_each_action_once() {
         }
         leases.extend(taken);
     }
-    println!("{} answers of takes were lost", lossy.lost());
+    say(&lossy, "takes");
     assert_eq!(lossy.lost(), (ACTIONS / FEW) as u64);
     lossy.lose(0);
     assert_eq!(fixture.take(9).await.len(), 0);
@@ -95,7 +95,8 @@ async fn what_a_taker_had_that_died_without_an_answer_comes_back_in_time() {
         drop(dying);
     });
     lossy.lose(0);
-    println!("{} answers of takes were lost", lossy.lost());
+    say(&lossy, "takes");
+    assert!(lossy.lost() > 0);
     let rest = fixture.take(ACTIONS).await;
     assert_eq!(rest.len(), ACTIONS - FEW);
     fixture.pass(LEASE - TICK);
@@ -109,6 +110,11 @@ async fn what_a_taker_had_that_died_without_an_answer_comes_back_in_time() {
     let acked: BTreeSet<_> = rest.iter().map(|lease| lease.action).collect();
     assert!(back.iter().all(|lease| !acked.contains(&lease.action)));
     assert!(back.iter().all(|lease| lease.attempt == 2), "it may have begun");
+}
+
+/// How often the fault hit.
+fn say(lossy: &Lossy, what: &str) {
+    _ = writeln!(std::io::stderr(), "{} answers of {what} were lost", lossy.lost());
 }
 
 async fn at_least_one(lossy: &Lossy) {
