@@ -92,6 +92,25 @@ async fn what_the_user_may_not_see_is_no_error() {
 }
 
 #[tokio::test]
+async fn a_default_user_without_all_rights_is_found() {
+    if !available() {
+        return;
+    }
+    let redis = Redis::start(sound()).await;
+    let default = async |rules: &[&str]| {
+        () = redis.ask(cmd("ACL").arg("SETUSER").arg("default").arg(rules)).await;
+    };
+    default(&["-flushall"]).await;
+    let found = judge(&facts(&redis.url()).await);
+    assert_eq!(codes(&found), [(Severity::Error, Code::DefaultUser)]);
+    // As it is told.
+    let told: Vec<_> = found[0].change.split(", ").next().expect("a command").split(' ').collect();
+    assert_eq!(told[..3], ["ACL", "SETUSER", "default"]);
+    default(&told[3..]).await;
+    assert_eq!(judge(&facts(&redis.url()).await), []);
+}
+
+#[tokio::test]
 async fn a_replica_and_its_master() {
     if !available() {
         return;

@@ -66,6 +66,9 @@ pub struct Seen {
     pub kept: Kept,
     /// From how many fields, and from which length of one, a hash is kept the large way.
     pub listpack: Option<(u64, u64)>,
+    /// Whether its user `default`, also one that is off, may do everything: many releases judge by that
+    /// what they read from their append-only file.
+    pub default_may_all: Option<bool>,
     /// Its clock minus ours, in milliseconds, as far as can be told.
     pub clock: Option<i64>,
 }
@@ -91,7 +94,7 @@ const DIRECTIVES: [&str; 5] = [
     "hash-max-listpack-value",
 ];
 
-/// Asks for everything: three commands a server.
+/// Asks for everything: four commands a server.
 ///
 /// # Errors
 /// When nobody can be asked who the servers are. One that cannot be asked is in the facts.
@@ -143,11 +146,15 @@ async fn server(connection: &mut Connection, node: &Node, clock: &Clock) -> Resu
         let mut get = cmd("CONFIG");
         get.arg("GET").arg(&DIRECTIVES);
         let config: Option<HashMap<String, String>> = ask(connection, node, get).await?;
+        let mut user = cmd("ACL");
+        user.arg("GETUSER").arg("default");
+        let user: Option<HashMap<String, Value>> = ask(connection, node, user).await?;
         let (ours, started) = (clock(), Instant::now());
         let time: Option<(u64, u64)> = ask(connection, node, cmd("TIME")).await?;
         let took = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let mut seen =
             parse::seen(&parse::fields(&info.unwrap_or_default()), &config.unwrap_or_default());
+        seen.default_may_all = user.and_then(parse::may_all);
         seen.clock = time.map(|(s, us)| parse::difference(s * 1000 + us / 1000, ours, took));
         Ok(seen)
     };

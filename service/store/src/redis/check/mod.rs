@@ -82,6 +82,8 @@ pub enum Code {
     FsyncRewrite,
     /// The append-only file cannot be written.
     AofFailing,
+    /// After a restart transactions are missing.
+    DefaultUser,
     /// Replicas that nobody waits for.
     MinReplicas,
     /// Clocks that differ.
@@ -94,7 +96,7 @@ pub enum Code {
 
 impl Code {
     /// All there are.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Unreachable,
         Self::Version,
         Self::Replica,
@@ -108,6 +110,7 @@ impl Code {
         Self::Fsync,
         Self::FsyncRewrite,
         Self::AofFailing,
+        Self::DefaultUser,
         Self::MinReplicas,
         Self::Clock,
         Self::Listpack,
@@ -131,6 +134,7 @@ impl Code {
             Self::Fsync => "fsync",
             Self::FsyncRewrite => "fsync_rewrite",
             Self::AofFailing => "aof_failing",
+            Self::DefaultUser => "default_user",
             Self::MinReplicas => "min_replicas",
             Self::Clock => "clock",
             Self::Listpack => "listpack",

@@ -26,6 +26,7 @@ fn sound() -> Seen {
             pauses: Some(false),
         },
         listpack: Some((512, 64)),
+        default_may_all: Some(true),
         clock: Some(12),
     }
 }
@@ -163,6 +164,27 @@ fn what_is_synced_later_is_relaxed() {
 }
 
 #[test]
+fn a_restart_loads_everything() {
+    let expected = found(
+        Severity::Error,
+        Code::DefaultUser,
+        "the user `default` has not all rights: when it reads its append-only file at a start, all \
+         transactions that those do not cover are left out, which is nearly everything; the user may stay off",
+        "ACL SETUSER default ~* &* +@all, and the same in its file of users or redis.conf",
+    );
+    check(|seen| seen.default_may_all = Some(false), std::slice::from_ref(&expected));
+    let valkey = |number| Some(Version { valkey: true, number });
+    let old = |seen: &mut Seen| {
+        (seen.default_may_all, seen.version) = (Some(false), valkey((9, 1, 1)));
+    };
+    check(old, &[expected]);
+    let mended = |seen: &mut Seen| {
+        (seen.default_may_all, seen.version) = (Some(false), valkey((9, 1, 2)));
+    };
+    check(mended, &[]);
+}
+
+#[test]
 fn replicas_are_waited_for() {
     let expected = found(
         Severity::Warning,
@@ -247,11 +269,12 @@ fn what_cannot_be_seen_is_said_and_is_no_error() {
             Severity::Note,
             Code::Unseen,
             &format!("cannot be seen: {what}"),
-            "give the user +info +config|get +time, or look at the service's own settings",
+            "give the user +info +config|get +acl|getuser +time, or look at the service's own settings",
         )
     };
     let all = "the version, its role, memory in use, maxmemory-policy, appendonly, appendfsync, \
-               no-appendfsync-on-rewrite, min-replicas-to-write, hash-max-listpack-*, its clock";
+               no-appendfsync-on-rewrite, min-replicas-to-write, hash-max-listpack-*, the rights of the user `default`, \
+               its clock";
     check(|seen| *seen = Seen::default(), &[note(all)]);
     assert_eq!(durability(&alone(Seen::default())), Durability::Unknown);
     // As a managed service does it: INFO, but no CONFIG.
