@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bytes::BufMut as _;
 use futures_util::future::try_join_all;
 use prost::Message as _;
 use segment_source_core::{event::EventId, source::SourceId};
@@ -16,6 +17,10 @@ use crate::{
 const AT_ONCE: usize = 256;
 /// As [`AT_ONCE`].
 const BYTES_AT_ONCE: usize = 1 << 20;
+
+/// What of a fingerprint tells a claim from others.
+const FINGERPRINT_BYTES: usize = 13;
+const CLAIM_BYTES: usize = 7 + FINGERPRINT_BYTES;
 
 impl Store {
     pub(crate) async fn accept(&self, events: Vec<NewEvent>) -> Result<Vec<Accepted>, StoreError> {
@@ -75,13 +80,19 @@ impl Store {
             if known.is_none() {
                 sources.push(new.source);
             }
-            of_events.push(source + 1);
-            of_events.bytes(fingerprint);
-            of_events.push(windows::number(window));
-            of_events.bytes(new.receipt.0);
-            let description = LogRecord::description(&new.event).encode_to_vec();
-            of_events.bytes(LogRecord::new(new.event).encode_to_vec());
-            of_events.bytes(description);
+            // A duplicate keeps what comes before headers and body.
+            let kept = LogRecord::description(&new.event).encoded_len();
+            let mut claim = Vec::with_capacity(CLAIM_BYTES);
+            claim.put_u16(u16::try_from(source + 1).unwrap_or_default());
+            claim.put_u8(windows::number(window));
+            claim.put_u32(u32::try_from(kept).unwrap_or_default());
+            claim.put_slice(&fingerprint[..FINGERPRINT_BYTES]);
+            of_events.bytes(claim);
+            let record = LogRecord::new(new.event);
+            let mut entry = Vec::with_capacity(new.receipt.0.len() + record.encoded_len());
+            entry.put_slice(&new.receipt.0);
+            record.encode_raw(&mut entry);
+            of_events.bytes(entry);
         }
         args.push(sources.len());
         for source in &sources {

@@ -45,9 +45,10 @@ const WINDOWS: [u64; 32] = {
 };
 
 /// The number of the shortest window that is not shorter; the longest is 30 days.
-pub(super) fn number(asked: Duration) -> usize {
+pub(super) fn number(asked: Duration) -> u8 {
     let asked = u64::try_from(asked.as_millis()).unwrap_or(u64::MAX);
-    WINDOWS.partition_point(|window| *window < asked).min(WINDOWS.len() - 1)
+    let at = WINDOWS.partition_point(|window| *window < asked).min(WINDOWS.len() - 1);
+    u8::try_from(at).unwrap_or(u8::MAX)
 }
 
 /// For scripts.
@@ -66,9 +67,9 @@ mod tests {
         for (shorter, longer) in WINDOWS.iter().zip(&WINDOWS[1..]) {
             assert!(shorter < longer && longer * 2 <= shorter * 3, "{shorter} {longer}");
         }
-        for (n, window) in WINDOWS.iter().enumerate() {
-            assert_eq!(number(Duration::from_millis(*window)), n);
-            assert_eq!(number(Duration::from_millis(*window - 1)), n);
+        for (n, window) in (0..).zip(WINDOWS) {
+            assert_eq!(number(Duration::from_millis(window)), n);
+            assert_eq!(number(Duration::from_millis(window - 1)), n);
         }
     }
 }
