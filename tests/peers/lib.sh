@@ -18,6 +18,15 @@ install_npm() {
     fi
 }
 
+# Node as a package pins it, or where it has none for this machine, the one on the PATH.
+npm_node() {
+    local found
+    for found in "$cache"/node_modules/node-linux-*/bin/node; do
+        [[ ! -x $found ]] || { echo "$found"; return; }
+    done
+    echo node
+}
+
 # Debian's Redis, as the project's own tests take it.
 install_redis() {
     mkdir -p "$cache"
