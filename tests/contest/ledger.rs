@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::{
     event::{Events, Kind, Slot, UNSENT, Wanted},
     peer::Delivery,
+    search::say,
     sink::{Received, Sink},
 };
 
@@ -85,6 +86,9 @@ impl Ledger {
             let at = event.checked_sub(first).and_then(|at| usize::try_from(at).ok());
             let Some(slot) = at.and_then(|at| self.slots.get(at)) else { continue };
             let right = delivery.is_right(slot.kind, &events.event(slot.kind, event)?, &body);
+            if !right && self.mislabelled == 0 {
+                say(&format!("  a wrong delivery: {}", String::from_utf8_lossy(&body)));
+            }
             self.mislabelled += u64::from(!right);
         }
         Ok(())

@@ -173,7 +173,7 @@ impl Peer {
         Ok(command)
     }
 
-    /// Starts it and waits until it refuses a request with a wrong signature.
+    /// Starts it and waits until it takes a request and refuses one with a wrong signature.
     pub(crate) fn start(
         &self,
         folder: &Path,
@@ -201,7 +201,9 @@ impl Peer {
         command.stdout(out.try_clone()?).stderr(out);
         let child = command.spawn().context("setsid (util-linux) is needed")?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, ports));
-        let mut running = Running { session: Session(child.id()), child, address, log };
+        let session = Session(child.id());
+        session.ends_with_us();
+        let mut running = Running { session, child, address, log };
         running.until_ready(events)?;
         Ok(running)
     }
@@ -229,21 +231,25 @@ pub(crate) struct Running {
 
 impl Running {
     fn until_ready(&mut self, events: &mut Events) -> anyhow::Result<()> {
-        let bad = Mix { identifies: 0, orders: 0, bad: 1000, repeats: 0, refused: 0 };
-        // Its number is far from those that are used.
-        let request = events.plan(&bad, 1 << 40, 1, 1);
-        let request = events.request(&request[0]).to_vec();
+        let new = Mix { identifies: 0, orders: 0, bad: 0, repeats: 0, refused: 0 };
+        // Their number is far from those that are used. A right signature comes first: a secret that
+        // has verified nothing may be wrong itself, and not everybody answers 401 by it.
+        let mut request = |mix: &Mix| {
+            let slot = events.plan(mix, 1 << 40, 1, 1);
+            events.request(&slot[0]).to_vec()
+        };
+        let (good, bad) = (request(&new), request(&Mix { bad: 1000, ..new }));
         let end = Instant::now() + READY;
         loop {
-            let answer = self.ask(&request);
-            if matches!(answer, Ok(401)) {
+            let answers = (self.ask(&good), self.ask(&bad));
+            if matches!(answers, (Ok(200..300), Ok(401))) {
                 return Ok(());
             }
             if let Some(status) = self.child.try_wait()? {
                 bail!("it ended at once ({status}):\n{}", self.log());
             }
             if Instant::now() > end {
-                bail!("it is not ready, the last answer was {answer:?}:\n{}", self.log());
+                bail!("it is not ready, the last answers were {answers:?}:\n{}", self.log());
             }
             std::thread::sleep(Duration::from_millis(50));
         }

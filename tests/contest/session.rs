@@ -1,9 +1,17 @@
 //! All processes of a session, found in /proc: what they cost, and ending them. A system under test is
 //! started in a session of its own, so that whatever it starts counts as its own.
 
-use std::{fs, time::{Duration, Instant}};
+use std::{
+    fs,
+    sync::atomic::{AtomicU32, Ordering},
+    time::{Duration, Instant},
+};
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use tokio::signal::unix::{SignalKind, signal as arrival};
+
+/// The session that was started last.
+static LAST: AtomicU32 = AtomicU32::new(0);
 
 /// A session; its leader's process id is its name.
 #[derive(Clone, Copy, Debug)]
@@ -15,7 +23,28 @@ struct Process {
     ticks: u64,
 }
 
+/// Ends this process when it is told to, and the session of [`Session::ends_with_us`] before: a
+/// terminal's Ctrl-C does not reach it.
+pub(crate) async fn end_when_told() -> anyhow::Result<()> {
+    let (mut interrupted, mut terminated) =
+        (arrival(SignalKind::interrupt())?, arrival(SignalKind::terminate())?);
+    tokio::select! {
+        _ = interrupted.recv() => {}
+        _ = terminated.recv() => {}
+    }
+    let last = LAST.load(Ordering::Relaxed);
+    if last > 0 {
+        Session(last).end(Duration::from_secs(5));
+    }
+    std::process::exit(130)
+}
+
 impl Session {
+    /// It is the one to end when this process is told to end.
+    pub(crate) fn ends_with_us(self) {
+        LAST.store(self.0, Ordering::Relaxed);
+    }
+
     fn processes(self) -> Vec<Process> {
         let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
         let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());

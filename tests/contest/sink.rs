@@ -13,7 +13,10 @@ use segment_source_tests::{
     wire::after,
 };
 
-use crate::event::{MARK, Mix};
+use crate::{
+    event::{MARK, Mix},
+    session,
+};
 
 const ANSWERS_AFTER: Duration = Duration::from_millis(5);
 
@@ -106,8 +109,7 @@ impl Sink {
                 let judge = move |_: &[u8], body: &[u8]| lock(&state).judge(body);
                 let endpoint = Endpoint::start(Arc::new(judge)).await?;
                 _ = tell.send(endpoint.address);
-                std::future::pending::<()>().await;
-                anyhow::Ok(())
+                session::end_when_told().await
             })
         })?;
         Ok(Self { address: told.recv()?, received })
