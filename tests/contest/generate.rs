@@ -71,7 +71,8 @@ pub(crate) fn run(
 ) -> anyhow::Result<Sent> {
     let mut generator = Generator::new(address)?;
     let begin = Instant::now();
-    let due = |n: usize| rate.map_or(begin, |rate| begin + Duration::from_secs_f64(n as f64 / rate));
+    let due =
+        |n: usize| rate.map_or(begin, |rate| begin + Duration::from_secs_f64(n as f64 / rate));
     let (mut next, mut end) = (0, slots.len());
     let mut last = begin;
     loop {
@@ -119,7 +120,13 @@ impl Generator {
         Ok(Self { address, epoll, timer, connections, free, sent })
     }
 
-    fn send(&mut self, index: usize, events: &mut Events, slot: &mut Slot, asked: (usize, Instant)) {
+    fn send(
+        &mut self,
+        index: usize,
+        events: &mut Events,
+        slot: &mut Slot,
+        asked: (usize, Instant),
+    ) {
         slot.status = UNANSWERED;
         let connection = &mut self.connections[index];
         let request = events.request(slot);
@@ -204,7 +211,8 @@ impl Generator {
     }
 
     fn give_up(&mut self) {
-        let waiting: Vec<_> = self.connections.iter_mut().filter_map(|it| it.asked.take()).collect();
+        let waiting: Vec<_> =
+            self.connections.iter_mut().filter_map(|it| it.asked.take()).collect();
         waiting.into_iter().for_each(|(_, due)| self.lost(due));
     }
 }

@@ -61,7 +61,12 @@ impl Ledger {
 
     /// Waits until everything that was acked is delivered; how long after the load that was, or
     /// nothing when it took longer than that.
-    pub(crate) fn drained(&self, sink: &Sink, since: Instant, at_most: Duration) -> Option<Duration> {
+    pub(crate) fn drained(
+        &self,
+        sink: &Sink,
+        since: Instant,
+        at_most: Duration,
+    ) -> Option<Duration> {
         while self.missing(&sink.received()) > 0 {
             if since.elapsed() > at_most {
                 return None;

@@ -20,7 +20,8 @@ pub(crate) fn describe(folder: &Path) -> anyhow::Result<Machine> {
     };
     let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let kib = field(&memory, "MemTotal").unwrap_or_default();
-    let kib: u64 = kib.split_whitespace().next().and_then(|kib| kib.parse().ok()).unwrap_or_default();
+    let kib: u64 =
+        kib.split_whitespace().next().and_then(|kib| kib.parse().ok()).unwrap_or_default();
     let system = rustix::system::uname();
     let text = |part: &std::ffi::CStr| part.to_string_lossy().into_owned();
     Ok(Machine {

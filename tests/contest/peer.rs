@@ -128,7 +128,8 @@ fn of_spec(folder: &Path, spec: Spec) -> anyhow::Result<Vec<Peer>> {
     }
     ensure!(!variants.is_empty(), "{name} says no system");
     let Delivery { message_id, identify, trigger, .. } = &spec.delivery;
-    let tells = |values: &BTreeMap<String, String>| values.values().any(|from| from == "/messageId");
+    let tells =
+        |values: &BTreeMap<String, String>| values.values().any(|from| from == "/messageId");
     let told = message_id.is_some() || tells(identify) && tells(trigger);
     ensure!(told, "{name} does not say where a delivery has the messageId");
     let peer = |one: Variant| Peer {
@@ -152,7 +153,10 @@ pub(crate) fn cache() -> anyhow::Result<PathBuf> {
     }
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let home = std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
-    Ok(cache.or(home).context("neither HOME nor XDG_CACHE_HOME is set")?.join("segment-source/peers"))
+    Ok(cache
+        .or(home)
+        .context("neither HOME nor XDG_CACHE_HOME is set")?
+        .join("segment-source/peers"))
 }
 
 impl Peer {
@@ -296,4 +300,3 @@ impl Drop for Running {
         self.end();
     }
 }
-

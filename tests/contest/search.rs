@@ -19,6 +19,11 @@ use crate::{
 /// The secret of all systems; made up.
 const SECRET: &str = "not-a-real-secret-of-the-contest";
 
+/// How often in a search a rate that was nearly held is tried once more.
+const AGAIN: u32 = 2;
+/// How often it is tried to measure what was found, each time a little slower.
+const MEASURED: u32 = 4;
+
 /// How long things take.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pace {
@@ -66,7 +71,9 @@ impl Bounds {
             (false, false) => Some(first),
             (true, false) => Some(self.held * 1.3),
             (false, true) => Some(self.lost / 1.5).filter(|rate| *rate >= 5.0),
-            (true, true) => Some((self.held * self.lost).sqrt()).filter(|_| self.lost / self.held > NEAR),
+            (true, true) => {
+                Some((self.held * self.lost).sqrt()).filter(|_| self.lost / self.held > NEAR)
+            }
         }
     }
 }
@@ -114,9 +121,10 @@ impl Case<'_> {
         let probe = Load { mix: mix(self.scenario), rate: None, time: self.pace.probe };
         let probed = self.load(&mut bench, probe, &mut way)?;
         say(&format!("  as fast as it answers: {:.0}/s", probed.reached));
-        let (begun, mut again) = (Instant::now(), true);
+        let (begun, mut again) = (Instant::now(), AGAIN);
         for _ in 0..self.pace.steps {
-            let Some(rate) = bounds.next(probed.reached * 0.8).filter(|_| begun.elapsed() < self.pace.search)
+            let Some(rate) =
+                bounds.next(probed.reached * 0.8).filter(|_| begun.elapsed() < self.pace.search)
             else {
                 break;
             };
@@ -128,15 +136,15 @@ impl Case<'_> {
             }
             if trial.held() {
                 bounds.held = rate;
-            } else if again && trial.is_near() {
+            } else if again > 0 && trial.is_near() {
                 // Something else of the machine's may have come between.
-                again = false;
+                again -= 1;
             } else {
                 bounds.lost = rate;
             }
         }
         let mut rate = bounds.held;
-        for _ in 0..3 {
+        for _ in 0..MEASURED {
             if rate < 1.0 {
                 break;
             }
@@ -147,7 +155,7 @@ impl Case<'_> {
                 write(row, rate, &trial);
                 break;
             }
-            rate *= 0.9;
+            rate *= 0.88;
         }
         row.ack_rate = acked.max(row.max_rate as f64).round() as u64;
         row.on_the_way = [way.lost, way.duplicated, way.mislabelled];
@@ -156,7 +164,12 @@ impl Case<'_> {
 
     /// One load. What it left undelivered is waited for, and if that does not help the system is started
     /// afresh, so that the next load does not pay for it.
-    fn load<'a>(&'a self, bench: &mut Bench<'a>, load: Load, way: &mut Counts) -> anyhow::Result<Trial> {
+    fn load<'a>(
+        &'a self,
+        bench: &mut Bench<'a>,
+        load: Load,
+        way: &mut Counts,
+    ) -> anyhow::Result<Trial> {
         let mut trial = bench.run(load)?;
         let settled = trial.drain.is_some() || bench.settle(&mut trial, self.pace.step * 4)?;
         way.add(&trial.counts);

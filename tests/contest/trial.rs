@@ -75,7 +75,8 @@ impl Trial {
         if self.gave_up {
             words += ", fell behind";
         }
-        for (count, what) in [(self.broken, "without an answer"), (self.counts.wrong_status, "wrong")]
+        for (count, what) in
+            [(self.broken, "without an answer"), (self.counts.wrong_status, "wrong")]
         {
             if count > 0 {
                 words += &format!(", {count} {what}");
@@ -111,7 +112,13 @@ impl Bench<'_> {
         self.sink.refuse(load.mix);
         let (session, own) = (self.running.session, std::process::id());
         let (cpu, own_cpu, begun) = (session.cpu_seconds(), cpu_micros(own), Instant::now());
-        let sent = generate::run(self.running.address, &mut self.events, &mut slots, load.rate, load.time)?;
+        let sent = generate::run(
+            self.running.address,
+            &mut self.events,
+            &mut slots,
+            load.rate,
+            load.time,
+        )?;
         let end = Instant::now();
         let memory = session.memory();
         let ledger = Ledger::new(slots);

@@ -41,8 +41,12 @@ fn few() -> Results {
         ..row("Broken & <odd>", 0, 0.0)
     };
     let wrong = Row { lost: 3, duplicated: 1, ..row("Forgetful", 90_000, 1.0) };
-    let rows =
-        vec![row("segment-source (embedded)", 40_000, 50.0), row("Slow", 2_500, 400.0), wrong, broken];
+    let rows = vec![
+        row("segment-source (embedded)", 40_000, 50.0),
+        row("Slow", 2_500, 400.0),
+        wrong,
+        broken,
+    ];
     Results { machine, date: "2026-03-02".into(), rows }
 }
 

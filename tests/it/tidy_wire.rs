@@ -27,7 +27,10 @@ fn messages_end_where_they_say() {
     check(&(head("CONTENT-LENGTH:2\r\nConnection: close") + "hiHTTP"), Some(("hi", 58, true)));
     let chunked = head("transfer-encoding: chunked");
     check(&(chunked.clone() + "3\r\nabc\r\n"), None);
-    check(&(chunked + "3\r\nabc\r\nA;x=y\r\n0123456789\r\n0\r\n\r\n"), Some(("abc0123456789", 80, false)));
+    check(
+        &(chunked + "3\r\nabc\r\nA;x=y\r\n0123456789\r\n0\r\n\r\n"),
+        Some(("abc0123456789", 80, false)),
+    );
     check("HTTP/1.1 204 No Content\r\n\r\n", Some(("", 27, false)));
     assert!(Message::whole(head("Server: x").as_bytes()).is_err());
     assert_eq!(status(b"HTTP/1.1 503 No"), Some(503));

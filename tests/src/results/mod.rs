@@ -193,7 +193,9 @@ impl Row {
             (self.mislabelled, "mislabelled"),
             (self.wrong_status, "answered wrong"),
         ];
-        wrong.extend(counted.iter().filter(|(count, _)| *count > 0).map(|(n, what)| format!("{n} {what}")));
+        wrong.extend(
+            counted.iter().filter(|(count, _)| *count > 0).map(|(n, what)| format!("{n} {what}")),
+        );
         (!wrong.is_empty()).then(|| wrong.join(", "))
     }
 }
@@ -226,7 +228,8 @@ pub struct Ratio {
 #[must_use]
 pub fn ratios(results: &Results, durability: Durability, scenario: Scenario) -> Vec<Ratio> {
     let rows = group(results, durability, scenario);
-    let others = || rows.iter().filter(|row| !row.is_ours() && row.max_rate > 0 && row.mark().is_none());
+    let others =
+        || rows.iter().filter(|row| !row.is_ours() && row.max_rate > 0 && row.mark().is_none());
     let Some(fastest) = others().max_by_key(|row| row.max_rate) else { return Vec::new() };
     let by_cpu = |a: &&&Row, b: &&&Row| a.cpu_s_per_million.total_cmp(&b.cpu_s_per_million);
     let leanest = others().min_by(by_cpu).unwrap_or(fastest);

@@ -97,7 +97,8 @@ fn comparison(results: &Results) -> String {
 fn tables(results: &Results) -> String {
     let mut all = String::new();
     for (durability, class) in CLASSES {
-        let scenarios = SCENARIOS.map(|(scenario, title)| (group(results, durability, scenario), title));
+        let scenarios =
+            SCENARIOS.map(|(scenario, title)| (group(results, durability, scenario), title));
         if scenarios.iter().all(|(rows, _)| rows.is_empty()) {
             continue;
         }
