@@ -69,7 +69,10 @@ fn main() -> anyhow::Result<()> {
         date: jiff::Timestamp::now().strftime("%Y-%m-%d").to_string(),
         rows: Vec::new(),
     };
-    let before = read(into).map(|before| before.rows).unwrap_or_default();
+    let before = match into.join("results.json").exists() {
+        true => read(into)?.rows,
+        false => Vec::new(),
+    };
     let sink = Sink::start()?;
     let pace = if args.quick { Pace::QUICK } else { Pace::FULL };
     for peer in &peers {
@@ -89,6 +92,9 @@ fn main() -> anyhow::Result<()> {
         let others = before.into_iter().filter(|row: &Row| !measured.contains(&row.system));
         results.rows.extend(others);
     }
+    results
+        .rows
+        .sort_by_key(|row| (row.durability, row.scenario, !row.is_ours(), row.system.clone()));
     write(into, &results)?;
     page::print(&results, &mut std::io::stdout().lock())?;
     Ok(())

@@ -120,7 +120,11 @@ impl Case<'_> {
         let (mut bounds, mut acked) = (Bounds { held: 0.0, lost: f64::INFINITY }, 0.0_f64);
         let probe = Load { mix: mix(self.scenario), rate: None, time: self.pace.probe };
         let probed = self.load(&mut bench, probe, &mut way)?;
-        say(&format!("  as fast as it answers: {:.0}/s", probed.reached));
+        say(&format!(
+            "  as fast as it answers: {:.0}/s ({:.1} µs of generator and endpoint for each)",
+            probed.reached,
+            probed.own_cpu / probed.counts.sent.max(1) as f64 * 1e6
+        ));
         let (begun, mut again) = (Instant::now(), AGAIN);
         for _ in 0..self.pace.steps {
             let Some(rate) =
