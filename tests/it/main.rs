@@ -85,3 +85,5 @@ mod replay_retention;
 mod replay_site;
 mod tidy_arrows;
 mod tidy_files;
+mod tidy_results;
+mod tidy_wire;

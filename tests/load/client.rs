@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use segment_source_tests::wire::{Message, status};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -28,25 +29,11 @@ impl Client {
             let read = self.stream.read(&mut self.buffer[filled..]).await?;
             anyhow::ensure!(read > 0, "the server closed the connection or sent too much");
             filled += read;
-            if let Some((status, body)) = parse(&self.buffer[..filled])? {
-                return Ok(status == b"202" && body.starts_with(b"{\"accepted\":1,"));
+            let bytes = &self.buffer[..filled];
+            if let Some(reply) = Message::whole(bytes)? {
+                let counted = bytes[reply.body..].starts_with(b"{\"accepted\":1,");
+                return Ok(status(bytes) == Some(202) && counted);
             }
         }
     }
-}
-
-/// Status and body, once all of it is there.
-fn parse(bytes: &[u8]) -> anyhow::Result<Option<(&[u8], &[u8])>> {
-    let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else {
-        return Ok(None);
-    };
-    let (head, body) = (std::str::from_utf8(&bytes[..end])?, &bytes[end + 4..]);
-    let length = head.lines().find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        let is_length = name.eq_ignore_ascii_case("content-length");
-        is_length.then(|| value.trim().parse::<usize>())
-    });
-    let length = length.ok_or_else(|| anyhow::anyhow!("a reply has no length"))??;
-    let status = bytes.get(9..12).unwrap_or_default();
-    Ok((body.len() >= length).then_some((status, &body[..length])))
 }
