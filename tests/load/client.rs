@@ -21,8 +21,8 @@ impl Client {
         Ok(Self { stream, buffer: Box::new([0; 2048]) })
     }
 
-    /// Sends a request and reads its reply; whether it is a 202 for one new event.
-    pub(crate) async fn accepted(&mut self, request: &[u8]) -> anyhow::Result<bool> {
+    /// Sends a request and reads its reply; whether it is a 202 for so many new events.
+    pub(crate) async fn accepted(&mut self, request: &[u8], events: u32) -> anyhow::Result<bool> {
         self.stream.write_all(request).await?;
         let mut filled = 0;
         loop {
@@ -31,7 +31,8 @@ impl Client {
             filled += read;
             let bytes = &self.buffer[..filled];
             if let Some(reply) = Message::whole(bytes)? {
-                let counted = bytes[reply.body..].starts_with(b"{\"accepted\":1,");
+                let expected = format!("{{\"accepted\":{events},");
+                let counted = bytes[reply.body..].starts_with(expected.as_bytes());
                 return Ok(status(bytes) == Some(202) && counted);
             }
         }

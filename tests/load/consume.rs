@@ -69,7 +69,7 @@ pub(crate) async fn run(
             Some(Response::Settled(result)) => {
                 last = Instant::now();
                 if let Some(since) = sent.remove(&result.token) {
-                    measured.record(since, result.status() == Status::Settled);
+                    measured.record(since, result.status() == Status::Settled, 1);
                 }
             }
             None => {}

@@ -20,16 +20,20 @@ pub(crate) struct Template {
 }
 
 impl Template {
-    /// An event of `size` bytes for a source of the test namespace. `run` tells the ids of one
-    /// start of the generator from those of another.
-    pub(crate) fn new(source: &str, size: usize, run: u64, users: u64) -> anyhow::Result<Self> {
-        let start = format!(
-            r#"{{"type":"track","messageId":"load-{RUN}-{EVENT}","userId":"user-{USER}","event":"{NAME}","timestamp":"2026-03-02T10:15:30.220Z","properties":{{"order_id":"o-1001","revenue":39.95,"currency":"USD"}},"context":{{"library":{{"name":"@segment/analytics-node","version":"3.1.0"}},"filler":""#
-        );
-        // What stands for the numbers is shorter than they are.
-        let numbers = 16 + 16 + 8 - RUN.len() - EVENT.len() - USER.len();
-        let room = size.saturating_sub(start.len() + numbers + 3);
-        let body = format!("{start}{}\"}}}}", "x".repeat(room));
+    /// Events of `size` bytes for a source of the test namespace: one, or in an array so many. `run`
+    /// tells the ids of one start of the generator from those of another.
+    pub(crate) fn new(
+        source: &str,
+        size: usize,
+        run: u64,
+        users: u64,
+        batch: u32,
+    ) -> anyhow::Result<Self> {
+        let events: Vec<_> = (0..batch).map(|place| event(size, place)).collect();
+        let body = match events.as_slice() {
+            [one] => one.clone(),
+            all => format!("[{}]", all.join(",")),
+        };
         let request = Request::new(&target(source), SECRET, &body)?;
         Ok(Self { request, run, users })
     }
@@ -49,4 +53,16 @@ impl Template {
         let signature = self.request.signature();
         self.request.signed(&signature)
     }
+}
+
+/// The text of an event; with its place in an array its messageId is another than those before.
+fn event(size: usize, place: u32) -> String {
+    let place = if place == 0 { String::new() } else { format!("-{place:03}") };
+    let start = format!(
+        r#"{{"type":"track","messageId":"load-{RUN}-{EVENT}{place}","userId":"user-{USER}","event":"{NAME}","timestamp":"2026-03-02T10:15:30.220Z","properties":{{"order_id":"o-1001","revenue":39.95,"currency":"USD"}},"context":{{"library":{{"name":"@segment/analytics-node","version":"3.1.0"}},"filler":""#
+    );
+    // What stands for the numbers is shorter than they are.
+    let numbers = 16 + 16 + 8 - RUN.len() - EVENT.len() - USER.len();
+    let room = size.saturating_sub(start.len() + numbers + 3);
+    format!("{start}{}\"}}}}", "x".repeat(room))
 }

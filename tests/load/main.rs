@@ -2,9 +2,11 @@
 //! prints what it did and what it cost. Bounded in time, loopback only; see `tests/README.md`.
 //! What one event is lives in [`event`], one connection in [`client`], the two kinds of load in
 //! [`run`], reading actions in [`consume`], delivery to all kinds of destinations in [`deliver`] and
-//! the endpoint that is posted to in [`sink`], printing in [`report`].
+//! the endpoint that is posted to in [`sink`], many sources and large requests beside one and small ones
+//! in [`compare`], printing in [`report`].
 
 mod client;
+mod compare;
 mod consume;
 mod deliver;
 mod event;
@@ -18,12 +20,14 @@ use clap::Parser;
 use segment_source_tests::{
     manifest::{signing_secret, source},
     process::{cpu_micros, memory, root},
-    server::Server,
+    redis::{Redis, Setup},
+    server::{Launch, Server},
     site::Site,
 };
 use serde_json::json;
 
 use crate::{
+    compare::Compare,
     deliver::Deliver,
     report::{Report, Row},
     run::{Load, Measured},
@@ -51,7 +55,13 @@ struct Args {
     /// Measures delivery instead, to these kinds of destinations or with these faults.
     #[arg(long, value_enum, value_delimiter = ',')]
     deliver: Vec<Deliver>,
-    /// With `--deliver`: how often each measurement is repeated, in turns with the others.
+    /// Measures two variants in turns instead.
+    #[arg(long, value_enum, conflicts_with = "deliver")]
+    compare: Option<Compare>,
+    /// Keeps the store in a Redis that syncs so often, instead of in a folder.
+    #[arg(long, value_parser = ["always", "everysec"], conflicts_with = "deliver")]
+    redis: Option<String>,
+    /// With `--deliver` or `--compare`: how often each measurement is repeated, in turns with the others.
     #[arg(long, default_value = "3", value_parser = clap::value_parser!(u32).range(1..=20))]
     rounds: u32,
     /// With `--deliver`: `delivery.concurrency` of the source.
@@ -70,6 +80,8 @@ impl Args {
         Load {
             address,
             source,
+            sources: None,
+            batch: 1,
             connections: self.connections,
             seconds: self.seconds,
             size: self.size as usize,
@@ -99,7 +111,15 @@ async fn measure(args: &Args) -> anyhow::Result<Report> {
         deliver::run(&folder, args, &mut report).await?;
         return Ok(report);
     }
+    let redis = match args.redis.as_deref() {
+        None => None,
+        Some("always") => Some(start_redis("always").await),
+        Some(_) => Some(start_redis("everysec").await),
+    };
     let site = Site::inside(&folder);
+    if let Some(compare) = args.compare {
+        return compare::run(compare, &site, redis.as_ref(), args).await;
+    }
     let mapping = json!({"mappings": [{
         "name": "orders",
         "eventType": format!("track/{}", event::NAME),
@@ -112,7 +132,7 @@ async fn measure(args: &Args) -> anyhow::Result<Report> {
     let sources = [signing_secret(), source("plain", json!({})), source("mapped", mapping)];
     site.write("all.yaml", &sources);
     let before = Instant::now();
-    let mut server = site.launch().flag("log", "warn,segment_source=info").start().await;
+    let mut server = launch(&site, redis.as_ref()).start().await;
     let ready = before.elapsed();
     // Whatever start-up does afterwards.
     tokio::time::sleep(std::time::Duration::from_secs(1)).await;
@@ -135,6 +155,20 @@ async fn measure(args: &Args) -> anyhow::Result<Report> {
     server.terminate();
     report.clean_exit = server.ended().await.success();
     Ok(report)
+}
+
+/// It does not write its file anew meanwhile, which depends on how much there was before.
+async fn start_redis(fsync: &'static str) -> Redis {
+    let setup = Setup { fsync: Some(fsync), ..Setup::default() };
+    Redis::start(setup.with("auto-aof-rewrite-min-size", "16gb")).await
+}
+
+fn launch(site: &Site, redis: Option<&Redis>) -> Launch {
+    let launch = site.launch().flag("log", "warn,segment_source=info");
+    match redis {
+        None => launch,
+        Some(redis) => launch.flag("store", &redis.url()).cache_in(site.path().join("cache")),
+    }
 }
 
 /// Runs a load and adds what it cost the server.

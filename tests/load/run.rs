@@ -23,6 +23,10 @@ use crate::{client::Client, event::Template};
 pub(crate) struct Load {
     pub(crate) address: SocketAddr,
     pub(crate) source: &'static str,
+    /// So many sources in turn, called as [`Load::name`] says; `None`: just that one.
+    pub(crate) sources: Option<u32>,
+    /// Events of each request.
+    pub(crate) batch: u32,
     pub(crate) connections: u32,
     pub(crate) seconds: u64,
     pub(crate) size: usize,
@@ -34,6 +38,26 @@ pub(crate) struct Load {
     pub(crate) most: u64,
     /// In an open loop messageIds tell in microseconds since then when their events were due.
     pub(crate) epoch: Instant,
+}
+
+impl Load {
+    /// What one of many sources is called.
+    pub(crate) fn name(source: &str, number: u32) -> String {
+        format!("{source}-{number:05}")
+    }
+
+    /// Requests of one connection, which are sent in turn: no two connections have the same sources.
+    fn templates(&self, run: u64, connection: u32) -> anyhow::Result<Vec<Template>> {
+        let Load { source, size, users, batch, .. } = *self;
+        let template = |name: &str| Template::new(name, size, run, users, batch);
+        match self.sources {
+            None => Ok(vec![template(source)?]),
+            Some(sources) => (connection..sources.max(connection + 1))
+                .step_by(self.connections as usize)
+                .map(|number| template(&Self::name(source, number % sources)))
+                .collect(),
+        }
+    }
 }
 
 /// What came of it.
@@ -56,9 +80,9 @@ impl Measured {
         })
     }
 
-    pub(crate) fn record(&mut self, since: Instant, good: bool) {
-        self.count += u64::from(good);
-        self.errors += u64::from(!good);
+    /// An answer for so many events.
+    pub(crate) fn record(&mut self, since: Instant, good: bool, events: u32) {
+        *(if good { &mut self.count } else { &mut self.errors }) += u64::from(events);
         let micros = u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.latency.saturating_record(micros);
     }
@@ -75,24 +99,24 @@ impl Measured {
 pub(crate) async fn run(load: Load) -> anyhow::Result<Measured> {
     let mut run = [0; 8];
     getrandom::fill(&mut run).map_err(|error| anyhow::anyhow!("no random bytes: {error}"))?;
-    let template = Template::new(load.source, load.size, u64::from_be_bytes(run), load.users)?;
     let mut clients = Vec::new();
-    for _ in 0..load.connections {
-        clients.push(Client::connect(load.address).await?);
+    for connection in 0..load.connections {
+        let templates = load.templates(u64::from_be_bytes(run), connection)?;
+        clients.push((Client::connect(load.address).await?, templates));
     }
     let next = Arc::new(AtomicU64::new(0));
     let start = Instant::now();
     let end = start + Duration::from_secs(load.seconds);
     let mut tasks = JoinSet::new();
     let mut due = Vec::new();
-    for client in clients {
-        let (template, next) = (template.clone(), next.clone());
+    for (client, templates) in clients {
+        let next = next.clone();
         if load.rate.is_some() {
             let (sender, receiver) = mpsc::unbounded_channel();
             due.push(sender);
-            tasks.spawn(open(client, template, next, receiver, load.epoch));
+            tasks.spawn(open(client, templates, next, receiver, load));
         } else {
-            tasks.spawn(closed(client, template, next, end, load.most));
+            tasks.spawn(closed(client, templates, next, end, load));
         }
     }
     // Timers of the runtime tick in milliseconds, which is coarser than what is measured.
@@ -110,37 +134,40 @@ pub(crate) async fn run(load: Load) -> anyhow::Result<Measured> {
 
 async fn closed(
     mut client: Client,
-    mut template: Template,
+    mut templates: Vec<Template>,
     next: Arc<AtomicU64>,
     end: Instant,
-    most: u64,
+    load: Load,
 ) -> anyhow::Result<Measured> {
     let mut measured = Measured::new()?;
-    loop {
+    for turn in (0..templates.len()).cycle() {
         let sent = Instant::now();
         let n = next.fetch_add(1, Ordering::Relaxed);
-        if sent >= end || n >= most {
-            return Ok(measured);
+        if sent >= end || n >= load.most {
+            break;
         }
-        let request = template.event(n);
-        let good = client.accepted(request).await?;
-        measured.record(sent, good);
+        let request = templates[turn].event(n);
+        let good = client.accepted(request, load.batch).await?;
+        measured.record(sent, good, load.batch);
     }
+    Ok(measured)
 }
 
 async fn open(
     mut client: Client,
-    mut template: Template,
+    mut templates: Vec<Template>,
     next: Arc<AtomicU64>,
     mut due: mpsc::UnboundedReceiver<Instant>,
-    epoch: Instant,
+    load: Load,
 ) -> anyhow::Result<Measured> {
     let mut measured = Measured::new()?;
-    while let Some(intended) = due.recv().await {
-        let micros = u64::try_from((intended - epoch).as_micros()).unwrap_or(u64::MAX);
-        let request = template.event_due(next.fetch_add(1, Ordering::Relaxed), micros);
-        let good = client.accepted(request).await?;
-        measured.record(intended, good);
+    let mut turns = (0..templates.len()).cycle();
+    while let (Some(intended), Some(turn)) = (due.recv().await, turns.next()) {
+        let micros = u64::try_from((intended - load.epoch).as_micros()).unwrap_or(u64::MAX);
+        let n = next.fetch_add(1, Ordering::Relaxed);
+        let request = templates[turn].event_due(n, micros);
+        let good = client.accepted(request, load.batch).await?;
+        measured.record(intended, good, load.batch);
     }
     Ok(measured)
 }
