@@ -16,7 +16,7 @@ pub(crate) const MARK: &[u8] = b"contest-";
 pub(crate) enum Kind {
     Identify,
     Order,
-    /// Nothing; there are three calls of that kind.
+    /// Nothing is delivered of it. Which of the three other calls it is: 0, 1 or 2.
     Other(u8),
 }
 
@@ -26,7 +26,7 @@ impl Kind {
     }
 }
 
-/// How often what comes.
+/// How often each kind of event and of request is among those that are sent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mix {
     /// Of 20 events.
@@ -179,12 +179,16 @@ impl Events {
     }
 }
 
-/// The body of an event with what makes it this one.
+/// The body of an event with what makes it this one, [`SIZE`] bytes when its numbers are filled in.
 fn body(own: &str) -> String {
     let mark = String::from_utf8_lossy(MARK);
     let start = format!(
-        r#"{{"messageId":"{mark}{RUN}-{EVENT}","userId":"user-{USER}","anonymousId":"b7c0e9a4-1f7e-4a61-9a1e-2f0d5f6d7e88","timestamp":"2026-03-02T10:15:30.220Z","sentAt":"2026-03-02T10:15:30.300Z","channel":"server",{own},"context":{{"ip":"203.0.113.7","locale":"en-GB","library":{{"name":"@segment/analytics-node","version":"3.1.0"}},"userAgent":"#
+        r#"{{"messageId":"{mark}{RUN}-{EVENT}","userId":"user-{USER}","anonymousId":"b7c0e9a4-1f7e-4a61-9a1e-2f0d5f6d7e88","timestamp":"2026-03-02T10:15:30.220Z","sentAt":"2026-03-02T10:15:30.300Z","channel":"server",{own},"context":{{"ip":"203.0.113.7","locale":"en-GB","library":{{"name":"@segment/analytics-node","version":"3.1.0"}},"userAgent":""#
     );
-    let room = SIZE.saturating_sub(start.len() + 40);
-    format!("{start}\"{}\"}}}}", "x".repeat(room))
+    let end = r#""}}"#;
+    // As long as what the template puts there.
+    let (long, short) = ("0".repeat(16), "0".repeat(8));
+    let filled = start.replace(RUN, &long).replace(EVENT, &long).replace(USER, &short);
+    let room = SIZE.saturating_sub(filled.len() + end.len());
+    format!("{start}{}{end}", "x".repeat(room))
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::{
     event::{Events, Kind, Slot, UNSENT, Wanted},
     peer::Delivery,
-    search::say,
+    say,
     sink::{Received, Sink},
 };
 
@@ -18,7 +18,9 @@ pub(crate) struct Counts {
     pub(crate) sent: u64,
     /// Events that were answered with 2xx at least once.
     pub(crate) acked: u64,
-    /// Acked events that should have been delivered and were not.
+    /// Acked events that are to be delivered.
+    pub(crate) due: u64,
+    /// Of those, the ones that were not.
     pub(crate) lost: u64,
     /// Deliveries beyond the first.
     pub(crate) duplicated: u64,
@@ -32,10 +34,16 @@ impl Counts {
     pub(crate) fn add(&mut self, other: &Self) {
         self.sent += other.sent;
         self.acked += other.acked;
+        self.due += other.due;
         self.lost += other.lost;
         self.duplicated += other.duplicated;
         self.wrong_status += other.wrong_status;
         self.mislabelled += other.mislabelled;
+    }
+
+    /// Deliveries that a request leads to, on average; more than none.
+    pub(crate) fn due_share(&self) -> f64 {
+        self.due.max(1) as f64 / self.sent.max(1) as f64
     }
 }
 
@@ -110,6 +118,7 @@ impl Ledger {
             counts.acked += u64::from(first);
             let taken = u64::from(received.taken(slot.event));
             if first && slot.kind.is_delivered() {
+                counts.due += 1;
                 counts.lost += u64::from(taken == 0);
             }
             match slot.wanted {

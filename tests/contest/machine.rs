@@ -24,11 +24,14 @@ pub(crate) fn describe(folder: &Path) -> anyhow::Result<Machine> {
         kib.split_whitespace().next().and_then(|kib| kib.parse().ok()).unwrap_or_default();
     let system = rustix::system::uname();
     let text = |part: &std::ffi::CStr| part.to_string_lossy().into_owned();
+    // What follows is the builder's.
+    let release = text(system.release());
+    let release = release.split('-').next().unwrap_or_default();
     Ok(Machine {
         cpu: field(&cpus, "model name").unwrap_or_else(|| text(system.machine())),
         cores: std::thread::available_parallelism().map_or(0, usize::from),
         memory_gib: (kib + (1 << 19)) >> 20,
-        kernel: format!("{} {}", text(system.sysname()), text(system.release())),
+        kernel: format!("{} {release}", text(system.sysname())),
         fsync_ms: syncs(folder)?,
     })
 }

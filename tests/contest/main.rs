@@ -15,20 +15,17 @@ mod session;
 mod sink;
 mod trial;
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, io::Write as _, path::Path};
 
 use clap::Parser;
 use segment_source_tests::{
     process::root,
-    results::{Durability, Results, Row, Scenario, chart, page},
+    results::{Machine, Results, Row, Scenario, chart, page},
 };
 
 use crate::{
     peer::Peer,
-    search::{Case, Pace, say},
+    search::{Case, Pace},
     sink::Sink,
 };
 
@@ -58,25 +55,31 @@ fn main() -> anyhow::Result<()> {
     }
     let work = root().join("target/contest");
     fs::create_dir_all(&work)?;
-    let peers: Vec<_> = peer::all()?.into_iter().filter(|peer| args.wants(peer)).collect();
-    anyhow::ensure!(!peers.is_empty(), "there is no system of that name in tests/peers");
+    let mut peers = peer::all()?;
+    for name in &args.only {
+        let is_there = peers.iter().any(|peer| peer.name == *name);
+        anyhow::ensure!(is_there, "there is no system {name} in tests/peers");
+    }
+    peers.retain(|peer| args.only.is_empty() || args.only.contains(&peer.name));
+    let into = if args.quick { &work } else { &committed };
+    let machine = machine::describe(&work)?;
+    let kept = match args.only.is_empty() || !into.join("results.json").exists() {
+        true => Vec::new(),
+        false => kept(read(into)?, &peers, &machine)?,
+    };
     if !args.installed {
         install(&peers)?;
     }
-    let into = if args.quick { &work } else { &committed };
+    session::end_when_told()?;
     let mut results = Results {
-        machine: machine::describe(&work)?,
+        machine,
         date: jiff::Timestamp::now().strftime("%Y-%m-%d").to_string(),
         rows: Vec::new(),
-    };
-    let before = match into.join("results.json").exists() {
-        true => read(into)?.rows,
-        false => Vec::new(),
     };
     let sink = Sink::start()?;
     let pace = if args.quick { Pace::QUICK } else { Pace::FULL };
     for peer in &peers {
-        for durability in compared(peer) {
+        for &durability in &peer.durability {
             for scenario in [Scenario::Mixed, Scenario::Mapped] {
                 say(&format!("{} ({durability}), {scenario}", peer.system));
                 let folder = work.join("run");
@@ -87,11 +90,7 @@ fn main() -> anyhow::Result<()> {
             }
         }
     }
-    if !args.only.is_empty() {
-        let measured: Vec<String> = results.rows.iter().map(|row| row.system.clone()).collect();
-        let others = before.into_iter().filter(|row: &Row| !measured.contains(&row.system));
-        results.rows.extend(others);
-    }
+    results.rows.extend(kept);
     results
         .rows
         .sort_by_key(|row| (row.durability, row.scenario, !row.is_ours(), row.system.clone()));
@@ -100,17 +99,26 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-impl Args {
-    fn wants(&self, peer: &Peer) -> bool {
-        self.only.is_empty() || self.only.contains(&peer.name)
-    }
+/// Tells how far it is.
+fn say(text: &str) {
+    _ = writeln!(std::io::stderr(), "{text}");
 }
 
-/// What of a system is compared: `none` only where there is nothing else.
-fn compared(peer: &Peer) -> Vec<Durability> {
-    let kept = |one: &&Durability| **one != Durability::None;
-    let durable: Vec<_> = peer.durability.iter().filter(kept).copied().collect();
-    if durable.is_empty() { peer.durability.clone() } else { durable }
+/// The rows of those that are not measured again.
+fn kept(before: Results, again: &[Peer], here: &Machine) -> anyhow::Result<Vec<Row>> {
+    let Results { machine, mut rows, .. } = before;
+    rows.retain(|row| again.iter().all(|peer| peer.system != row.system));
+    let same = machine.cpu == here.cpu && machine.cores == here.cores;
+    anyhow::ensure!(
+        same || rows.is_empty(),
+        "the other rows are of another machine ({} cores, {}; this one: {} cores, {}): measure all again, \
+         without --only",
+        machine.cores,
+        machine.cpu,
+        here.cores,
+        here.cpu
+    );
+    Ok(rows)
 }
 
 fn install(peers: &[Peer]) -> anyhow::Result<()> {
@@ -138,8 +146,7 @@ fn write_json(folder: &Path, results: &Results) -> anyhow::Result<()> {
 /// The table for programs, and what people read.
 fn write(folder: &Path, results: &Results) -> anyhow::Result<()> {
     write_json(folder, results)?;
-    let file = |name: &str| -> PathBuf { folder.join(name) };
-    fs::write(file("results.md"), page::render(results))?;
-    fs::write(file("results.svg"), chart::render(results))?;
+    fs::write(folder.join("results.md"), page::render(results))?;
+    fs::write(folder.join("results.svg"), chart::render(results))?;
     Ok(())
 }

@@ -28,6 +28,8 @@ use crate::{
 const READY: Duration = Duration::from_secs(60);
 /// How long a stop may take.
 const STOP: Duration = Duration::from_secs(10);
+/// Ports that a system may have besides the one it is asked at.
+const OTHERS: u16 = 8;
 
 /// spec.json.
 #[derive(Clone, Debug, Deserialize)]
@@ -38,14 +40,12 @@ struct Spec {
     system: Option<String>,
     #[serde(default)]
     variants: Vec<Variant>,
+    /// Of what all of them consist of.
     versions: BTreeMap<String, String>,
     /// Where events are posted.
     path: String,
     #[serde(default)]
     durability: Vec<Durability>,
-    /// Says to people what X-Signature has.
-    #[serde(rename = "signature")]
-    _signature: String,
     delivery: Delivery,
     note: String,
 }
@@ -56,6 +56,9 @@ struct Variant {
     system: String,
     variant: String,
     durability: Vec<Durability>,
+    /// Of what only this one has.
+    #[serde(default)]
+    versions: BTreeMap<String, String>,
 }
 
 /// Where a delivery has what, as JSON pointers, and where in the event that comes from. What begins
@@ -115,8 +118,8 @@ pub(crate) fn all() -> anyhow::Result<Vec<Peer>> {
             found.extend(of_spec(&folder, spec.with_context(|| file.display().to_string())?)?);
         }
     }
-    let ours = |peer: &Peer| !peer.system.starts_with("segment-source");
-    found.sort_by_key(|peer| (ours(peer), peer.system.clone()));
+    let of_others = |peer: &Peer| !peer.system.starts_with("segment-source ");
+    found.sort_by_key(|peer| (of_others(peer), peer.system.clone()));
     Ok(found)
 }
 
@@ -124,7 +127,8 @@ fn of_spec(folder: &Path, spec: Spec) -> anyhow::Result<Vec<Peer>> {
     let name = folder.file_name().and_then(|name| name.to_str()).context("a name")?.to_owned();
     let mut variants = spec.variants.clone();
     if let Some(system) = spec.system {
-        variants.push(Variant { system, variant: String::new(), durability: spec.durability });
+        let (variant, versions) = (String::new(), BTreeMap::new());
+        variants.push(Variant { system, variant, durability: spec.durability, versions });
     }
     ensure!(!variants.is_empty(), "{name} says no system");
     let Delivery { message_id, identify, trigger, .. } = &spec.delivery;
@@ -138,7 +142,7 @@ fn of_spec(folder: &Path, spec: Spec) -> anyhow::Result<Vec<Peer>> {
         system: one.system,
         variant: one.variant,
         durability: one.durability,
-        versions: spec.versions.clone(),
+        versions: spec.versions.clone().into_iter().chain(one.versions).collect(),
         path: spec.path.clone(),
         delivery: spec.delivery.clone(),
         note: spec.note.clone(),
@@ -162,14 +166,14 @@ pub(crate) fn cache() -> anyhow::Result<PathBuf> {
 impl Peer {
     /// Installs what it needs, if that is not there yet.
     pub(crate) fn install(&self) -> anyhow::Result<()> {
-        let status = self.command("install")?.status();
+        let status = self.command(&self.folder.join("install"))?.status();
         let status = status.with_context(|| format!("{}: install cannot be run", self.name))?;
         ensure!(status.success(), "{}: install failed", self.name);
         Ok(())
     }
 
-    fn command(&self, script: &str) -> anyhow::Result<Command> {
-        let mut command = Command::new(self.folder.join(script));
+    fn command(&self, program: &Path) -> anyhow::Result<Command> {
+        let mut command = Command::new(program);
         command.current_dir(&self.folder).stdin(Stdio::null());
         command.env("PEERS_CACHE", cache()?);
         command.env("SEGMENT_SOURCE", beside("segment-source"));
@@ -192,19 +196,17 @@ impl Peer {
         let data = folder.join("data");
         fs::create_dir_all(&data)?;
         let log = folder.join("log");
-        let ports = free_ports(9)?;
+        let port = free_ports(1 + OTHERS)?;
         // A session of its own: `setsid` becomes the script, so the leader is our child.
-        let script = self.command("start")?;
-        let mut command = Command::new("setsid");
-        command.arg(script.get_program()).current_dir(&self.folder).stdin(Stdio::null());
-        command.envs(script.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        command.env("PORT", ports.to_string()).env("PORTS", (ports + 1).to_string());
+        let mut command = self.command(Path::new("setsid"))?;
+        command.arg(self.folder.join("start"));
+        command.env("PORT", port.to_string()).env("PORTS", (port + 1).to_string());
         command.env("SINK", format!("http://{sink}/")).env("SECRET", secret);
         command.env("DIR", &data).env("DURABILITY", durability.name());
         let out = File::create(&log)?;
         command.stdout(out.try_clone()?).stderr(out);
         let child = command.spawn().context("setsid (util-linux) is needed")?;
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, ports));
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let session = Session(child.id());
         session.ends_with_us();
         let mut running = Running { session, child, address, log };

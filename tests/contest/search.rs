@@ -5,13 +5,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use segment_source_tests::results::{Durability, Row, Scenario, versions};
+use segment_source_tests::results::{Durability, Row, Scenario};
 
 use crate::{
     event::Events,
     gate,
     ledger::Counts,
     peer::Peer,
+    say,
     sink::Sink,
     trial::{Bench, Load, Trial, mix},
 };
@@ -21,8 +22,12 @@ const SECRET: &str = "not-a-real-secret-of-the-contest";
 
 /// How often in a search a rate that was nearly held is tried once more.
 const AGAIN: u32 = 2;
-/// How often it is tried to measure what was found, each time a little slower.
-const MEASURED: u32 = 4;
+/// How often it is tried to measure what was found.
+const MEASURED: u32 = 6;
+/// After so long no load of a search begins, even if nothing is held yet.
+const LONGEST: Duration = Duration::from_secs(120);
+/// Slower than this nothing is tried.
+const SLOWEST: f64 = 5.0;
 
 /// How long things take.
 #[derive(Clone, Copy, Debug)]
@@ -30,9 +35,8 @@ pub(crate) struct Pace {
     /// As many as are answered, to know where to begin.
     probe: Duration,
     step: Duration,
-    /// Loads of a search.
+    /// Loads of a search, and how long it takes at most; more only as long as nothing is held.
     steps: u32,
-    /// A search that takes longer goes on with what it has.
     search: Duration,
     last: Duration,
 }
@@ -54,11 +58,15 @@ impl Pace {
     };
 }
 
-/// Where the search stands: what is held, and what is not.
+/// Where the search stands.
 #[derive(Clone, Copy, Debug)]
 struct Bounds {
+    /// The highest rate that was held; 0: none yet.
     held: f64,
+    /// The lowest rate that was not.
     lost: f64,
+    /// The rate whose deliveries would have been in time in the last load in which they were not.
+    delivered: f64,
 }
 
 /// Rates that are as near as this are the same.
@@ -70,11 +78,18 @@ impl Bounds {
         match (self.held > 0.0, self.lost.is_finite()) {
             (false, false) => Some(first),
             (true, false) => Some(self.held * 1.3),
-            (false, true) => Some(self.lost / 1.5).filter(|rate| *rate >= 5.0),
+            (false, true) => Some(self.down(first)).filter(|rate| *rate >= SLOWEST),
             (true, true) => {
                 Some((self.held * self.lost).sqrt()).filter(|_| self.lost / self.held > NEAR)
             }
         }
+    }
+
+    /// A rate that may be held when nothing is: faster down from the second time on, and at once to what
+    /// was delivered, though a stall must not lead too far.
+    fn down(self, first: f64) -> f64 {
+        let step = if self.lost < first { 2.0 } else { 1.5 };
+        (self.lost / step).min((self.delivered * 0.9).max(self.lost / 8.0))
     }
 }
 
@@ -91,7 +106,8 @@ pub(crate) struct Case<'a> {
 impl Case<'_> {
     /// Measures it. Whatever goes wrong is in the row.
     pub(crate) fn measure(&self) -> Row {
-        let version = versions(&self.peer.versions);
+        let versions = self.peer.versions.iter().map(|(name, version)| format!("{name} {version}"));
+        let version = versions.collect::<Vec<_>>().join(", ");
         let mut row = Row::failed(&self.peer.system, &version, self.durability, self.scenario);
         row.note.clone_from(&self.peer.note);
         if let Err(error) = self.fill(&mut row) {
@@ -117,7 +133,8 @@ impl Case<'_> {
         row.gate = gate::check(&mut bench)?;
         say(&format!("  gate: {}", row.gate));
         let mut way = Counts::default();
-        let (mut bounds, mut acked) = (Bounds { held: 0.0, lost: f64::INFINITY }, 0.0_f64);
+        let mut bounds = Bounds { held: 0.0, lost: f64::INFINITY, delivered: f64::INFINITY };
+        let mut acked = 0.0_f64;
         let probe = Load { mix: mix(self.scenario), rate: None, time: self.pace.probe };
         let probed = self.load(&mut bench, probe, &mut way)?;
         say(&format!(
@@ -125,13 +142,14 @@ impl Case<'_> {
             probed.reached,
             probed.own_cpu / probed.counts.sent.max(1) as f64 * 1e6
         ));
-        let (begun, mut again) = (Instant::now(), AGAIN);
-        for _ in 0..self.pace.steps {
-            let Some(rate) =
-                bounds.next(probed.reached * 0.8).filter(|_| begun.elapsed() < self.pace.search)
-            else {
+        let first = (probed.reached * 0.8).max(SLOWEST);
+        let (begun, mut step, mut again) = (Instant::now(), 0, AGAIN);
+        while let Some(rate) = bounds.next(first) {
+            let enough = step >= self.pace.steps || begun.elapsed() > self.pace.search;
+            if enough && bounds.held > 0.0 || begun.elapsed() > LONGEST {
                 break;
-            };
+            }
+            step += 1;
             let load = Load { rate: Some(rate), time: self.pace.step, ..probe };
             let trial = self.load(&mut bench, load, &mut way)?;
             say(&format!("  {rate:.0}/s: {}", trial.summary()));
@@ -145,6 +163,10 @@ impl Case<'_> {
                 again -= 1;
             } else {
                 bounds.lost = rate;
+                bounds.delivered = match trial.drain {
+                    Some(_) => f64::INFINITY,
+                    None => trial.delivered_rate / trial.counts.due_share(),
+                };
             }
         }
         let mut rate = bounds.held;
@@ -159,7 +181,11 @@ impl Case<'_> {
                 write(row, rate, &trial);
                 break;
             }
-            rate *= 0.88;
+            if again > 0 && trial.is_near() {
+                again -= 1;
+            } else {
+                rate *= 0.88;
+            }
         }
         row.ack_rate = acked.max(row.max_rate as f64).round() as u64;
         row.on_the_way = [way.lost, way.duplicated, way.mislabelled];
@@ -190,13 +216,6 @@ impl Case<'_> {
     }
 }
 
-impl Trial {
-    /// Whether only the time of the answers was too long, and not by much.
-    fn is_near(&self) -> bool {
-        self.ms(0.99) < 4.0 * crate::trial::P99_MS && self.counts.wrong_status == 0
-    }
-}
-
 fn write(row: &mut Row, rate: f64, trial: &Trial) {
     let sent = trial.counts.sent.max(1) as f64;
     let hundredths = |value: f64| (value * 100.0).round() / 100.0;
@@ -220,10 +239,4 @@ fn write(row: &mut Row, rate: f64, trial: &Trial) {
         trial.own_cpu / sent * 1e6,
         row.rss_mb
     ));
-}
-
-/// Tells how far it is.
-pub(crate) fn say(text: &str) {
-    use std::io::Write as _;
-    _ = writeln!(std::io::stderr(), "{text}");
 }

@@ -5,6 +5,7 @@
 use std::{
     fs,
     sync::atomic::{AtomicU32, Ordering},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -58,20 +59,28 @@ impl Process {
     }
 }
 
-/// Ends this process when it is told to, and the session of [`Session::ends_with_us`] before: a
-/// terminal's Ctrl-C does not reach it.
-pub(crate) async fn end_when_told() -> anyhow::Result<()> {
-    let (mut interrupted, mut terminated) =
-        (arrival(SignalKind::interrupt())?, arrival(SignalKind::terminate())?);
-    tokio::select! {
-        _ = interrupted.recv() => {}
-        _ = terminated.recv() => {}
-    }
-    let last = LAST.load(Ordering::Relaxed);
-    if last > 0 {
-        Session(last).end(Duration::from_secs(5));
-    }
-    std::process::exit(130)
+/// From now on ends this process when it is told to, and the session of [`Session::ends_with_us`] before:
+/// a terminal's Ctrl-C does not reach it. A thread of its own waits for that.
+pub(crate) fn end_when_told() -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (mut interrupted, mut terminated) = {
+        let _entered = runtime.enter();
+        (arrival(SignalKind::interrupt())?, arrival(SignalKind::terminate())?)
+    };
+    thread::Builder::new().name("signals".into()).spawn(move || {
+        runtime.block_on(async {
+            tokio::select! {
+                _ = interrupted.recv() => {}
+                _ = terminated.recv() => {}
+            }
+        });
+        let last = LAST.load(Ordering::Relaxed);
+        if last > 0 {
+            Session(last).end(Duration::from_secs(5));
+        }
+        std::process::exit(130)
+    })?;
+    Ok(())
 }
 
 impl Session {
@@ -115,7 +124,7 @@ impl Session {
         let all = self.processes();
         all.iter().filter(|it| it.pid == u64::from(self.0)).for_each(|it| it.signal(Signal::TERM));
         while all.iter().any(Process::still_runs) && Instant::now() < end {
-            std::thread::sleep(Duration::from_millis(20));
+            thread::sleep(Duration::from_millis(20));
         }
         let left = all.into_iter().chain(self.processes());
         left.filter(Process::still_runs).for_each(|it| it.signal(Signal::KILL));

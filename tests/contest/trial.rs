@@ -36,7 +36,7 @@ pub(crate) struct Trial {
     broken: u64,
     /// Fewer were sent than were due.
     gave_up: bool,
-    /// Requests a second that were answered.
+    /// Requests a second that were sent; without a rate, each once the one before it was answered.
     pub(crate) reached: f64,
     /// How long after the load everything was delivered.
     pub(crate) drain: Option<Duration>,
@@ -67,6 +67,15 @@ impl Trial {
     /// Whether deliveries kept up as well.
     pub(crate) fn held(&self) -> bool {
         self.answered() && self.drain.is_some()
+    }
+
+    /// Whether it was not held only because the answers took too long, and not by much.
+    pub(crate) fn is_near(&self) -> bool {
+        self.broken == 0
+            && !self.gave_up
+            && self.drain.is_some()
+            && self.counts.wrong_status == 0
+            && self.ms(0.99) < 4.0 * P99_MS
     }
 
     /// In a few words.

@@ -88,6 +88,15 @@ fn only_those_that_did_their_job_are_a_measure() {
 }
 
 #[test]
+fn marks_tell_what_is_wrong() {
+    let mark =
+        |max_rate, gate: &str| Row { gate: gate.into(), ..row("Slow", max_rate, 1.0) }.mark();
+    assert_eq!(mark(1, "passed"), None);
+    assert_eq!(mark(0, "passed"), Some("no rate was held".into()));
+    assert_eq!(mark(0, "could not be measured"), Some("could not be measured".into()));
+}
+
+#[test]
 fn tables_have_every_row() {
     let mut text = Vec::new();
     page::print(&few(), &mut text).expect("it is written");
@@ -138,7 +147,7 @@ fn bars_are_as_long_as_rates() {
 <text x="292" y="171">2,500</text>
 <text x="260" y="197" text-anchor="end">Broken &amp; &lt;odd&gt;</text>
 <rect class="other" x="270" y="183" width="1.5" height="19" rx="2"/>
-<text x="280" y="197">none <tspan class="mark">(not right: see the table)</tspan></text>
+<text x="280" y="197">none <tspan class="mark">(see the table)</tspan></text>
 </svg>
 "#;
     assert_eq!(after, expected);
@@ -165,6 +174,7 @@ fn what_is_committed_is_made_of_the_numbers() {
             let found: Vec<_> = results.rows.iter().filter(here).collect();
             assert_eq!(found.len(), 1, "{system} {durability} {scenario}");
             assert_eq!(found[0].gate, "passed", "{system} {durability} {scenario}");
+            assert!(found[0].max_rate > 0, "{system} {durability} {scenario} held no rate");
         }
     }
     assert_eq!(read("results.md"), page::render(&results));

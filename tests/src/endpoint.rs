@@ -10,7 +10,7 @@ use tokio::{
     time::sleep,
 };
 
-use crate::wire::Message;
+use crate::wire::{Message, after};
 
 /// The largest request.
 const LARGEST: usize = 256 << 10;
@@ -74,7 +74,8 @@ async fn requests(mut stream: TcpStream, judge: &Judge) -> anyhow::Result<()> {
             if let Some(found) = Message::whole(&buffer[..filled])? {
                 break found;
             }
-            if !asked_to_go_on && crate::wire::after(&buffer[..filled], b"100-continue").is_some() {
+            let head = after(&buffer[..filled], b"\r\n\r\n").map(|end| &buffer[..end]);
+            if !asked_to_go_on && head.is_some_and(|head| after(head, b"100-continue").is_some()) {
                 asked_to_go_on = true;
                 stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
             }

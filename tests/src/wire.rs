@@ -88,6 +88,7 @@ fn chunks(
         if bytes.len() < end + 2 {
             return Ok(None);
         }
+        ensure!(&bytes[end..end + 2] == b"\r\n", "a chunk is too long, or a message has trailers");
         if length == 0 {
             return Ok(Some(end + 2));
         }

@@ -10,13 +10,11 @@ const WIDTH: u32 = 880;
 const BAR: (u32, u32) = (270, 470);
 const LINE: u32 = 26;
 
-const PANELS: [(Scenario, Durability, &str); 6] = [
+const PANELS: [(Scenario, Durability, &str); 4] = [
     (Scenario::Mixed, Durability::Fsync, "One event in ten is delivered, synced before the answer"),
     (Scenario::Mixed, Durability::Everysec, "One event in ten is delivered, synced every second"),
-    (Scenario::Mixed, Durability::None, "One event in ten is delivered, not synced"),
     (Scenario::Mapped, Durability::Fsync, "Every event is delivered, synced before the answer"),
     (Scenario::Mapped, Durability::Everysec, "Every event is delivered, synced every second"),
-    (Scenario::Mapped, Durability::None, "Every event is delivered, not synced"),
 ];
 
 const STYLE: &str = "\
@@ -84,14 +82,13 @@ fn bar(body: &mut String, y: u32, row: &Row, most: u64) {
         y + 3,
         LINE - 7
     );
-    let mut number = thousands(row.max_rate);
-    if row.max_rate == 0 {
-        number = "none".to_owned();
-    }
     let x = begin + width.ceil() as u32 + 8;
-    let mark = match row.mark() {
-        Some(_) => " <tspan class=\"mark\">(not right: see the table)</tspan>",
-        None => "",
+    let (number, mark) = match (row.max_rate, row.mark()) {
+        (0, _) => ("none".to_owned(), " <tspan class=\"mark\">(see the table)</tspan>"),
+        (rate, Some(_)) => {
+            (thousands(rate), " <tspan class=\"mark\">(not right: see the table)</tspan>")
+        }
+        (rate, None) => (thousands(rate), ""),
     };
     _ = writeln!(body, "<text x=\"{x}\" y=\"{at}\">{number}{mark}</text>");
 }

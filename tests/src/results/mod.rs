@@ -4,7 +4,7 @@
 pub mod chart;
 pub mod page;
 
-use std::{collections::BTreeMap, fmt};
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 pub struct Results {
     /// Where it was measured.
     pub machine: Machine,
-    /// The day, such as `2026-03-02`.
+    /// The day of the newest rows, such as `2026-03-02`.
     pub date: String,
     /// Each system, as durable as it can be made, with each scenario.
     pub rows: Vec<Row>,
@@ -44,8 +44,6 @@ pub enum Durability {
     Fsync,
     /// It is synced within about a second.
     Everysec,
-    /// Nothing, or what the system makes of it.
-    None,
 }
 
 impl Durability {
@@ -55,7 +53,6 @@ impl Durability {
         match self {
             Self::Fsync => "fsync",
             Self::Everysec => "everysec",
-            Self::None => "none",
         }
     }
 }
@@ -116,7 +113,8 @@ pub struct Row {
     pub p999_ms: f64,
     /// Seconds of processor time for a million requests, until everything was delivered.
     pub cpu_s_per_million: f64,
-    /// Memory of all its processes, in MiB.
+    /// Memory of all its processes at the end of the load, in MiB: the sum of their proportional set
+    /// sizes (`Pss`), in which a page that several share counts once.
     pub rss_mb: f64,
     /// Requests.
     pub sent: u64,
@@ -187,6 +185,9 @@ impl Row {
         if self.gate != "passed" {
             wrong.push(self.gate.clone());
         }
+        if self.max_rate == 0 && self.gate == "passed" {
+            wrong.push("no rate was held".to_owned());
+        }
         let counted = [
             (self.lost, "lost"),
             (self.duplicated, "delivered twice"),
@@ -242,11 +243,4 @@ pub fn ratios(results: &Results, durability: Durability, scenario: Scenario) -> 
         cpu: leanest.cpu_s_per_million / row.cpu_s_per_million,
     })
     .collect()
-}
-
-/// `version` of a row.
-#[must_use]
-pub fn versions(all: &BTreeMap<String, String>) -> String {
-    let each: Vec<_> = all.iter().map(|(name, version)| format!("{name} {version}")).collect();
-    each.join(", ")
 }
