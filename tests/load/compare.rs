@@ -27,6 +27,8 @@ pub(crate) enum Compare {
 }
 
 const SOURCES: u32 = 10_000;
+/// As [`Load::name`] calls it.
+const LAST: &str = "plain-09999";
 const BATCH: u32 = 100;
 
 /// Measures both, as often as there are rounds.
@@ -49,7 +51,7 @@ pub(crate) async fn run(
             let names = (0..SOURCES).map(|number| Load::name("plain", number));
             let all: Vec<_> = names.map(|name| source(&name, arrays.clone())).collect();
             site.write("many.yaml", &all);
-            let last = Load { source: "plain-09999", connections: 1, most: 1, ..one };
+            let last = Load { source: LAST, connections: 1, most: 1, ..one };
             eventually("the last source is known", async || {
                 run::run(last).await.is_ok_and(|it| it.errors == 0).then_some(())
             })
@@ -61,17 +63,17 @@ pub(crate) async fn run(
     if compare == Compare::Sources {
         let each = memory(server.pid()).0.saturating_sub(before) as f64 / f64::from(SOURCES);
         let manifest = source(&Load::name("plain", 0), arrays).to_string().len() as f64;
-        report.compare(Comparison::new(
-            "bytes of memory for a source and its manifest, to bytes of its \
-                                        manifest as JSON",
-            &[each],
-            &[manifest],
-        ));
+        let what = "bytes of memory of a source, to those of its manifest as JSON";
+        report.compare(Comparison::new(what, &[each], &[manifest]));
     }
     let (mut ones, mut others) = (Vec::new(), Vec::new());
+    let (few, many) = match compare {
+        Compare::Sources => ("accept, one source", "accept, 10,000 sources"),
+        Compare::Batches => ("accept, one in a request", "accept, 100 in a request"),
+    };
     for _ in 0..args.rounds {
-        for (load, rates, name) in [(one, &mut ones, "one"), (other, &mut others, "many")] {
-            let row = measured(&format!("accept, {name}"), &server, run::run(load)).await?;
+        for (load, rates, name) in [(one, &mut ones, few), (other, &mut others, many)] {
+            let row = measured(name, &server, run::run(load)).await?;
             rates.push(row.per_second);
             report.add(row);
         }

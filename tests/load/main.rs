@@ -16,11 +16,11 @@ mod sink;
 
 use std::{net::SocketAddr, path::PathBuf, time::Instant};
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use segment_source_tests::{
     manifest::{signing_secret, source},
     process::{cpu_micros, memory, root},
-    redis::{Redis, Setup},
+    redis::{Redis, Setup, program},
     server::{Launch, Server},
     site::Site,
 };
@@ -59,8 +59,8 @@ struct Args {
     #[arg(long, value_enum, conflicts_with = "deliver")]
     compare: Option<Compare>,
     /// Keeps the store in a Redis that syncs so often, instead of in a folder.
-    #[arg(long, value_parser = ["always", "everysec"], conflicts_with = "deliver")]
-    redis: Option<String>,
+    #[arg(long, value_enum, conflicts_with = "deliver")]
+    redis: Option<Fsync>,
     /// With `--deliver` or `--compare`: how often each measurement is repeated, in turns with the others.
     #[arg(long, default_value = "3", value_parser = clap::value_parser!(u32).range(1..=20))]
     rounds: u32,
@@ -72,6 +72,15 @@ struct Args {
     json: bool,
     #[arg(skip = Instant::now())]
     epoch: Instant,
+}
+
+/// How often a Redis syncs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Fsync {
+    /// Before it answers.
+    Always,
+    /// Every second.
+    Everysec,
 }
 
 impl Args {
@@ -111,10 +120,9 @@ async fn measure(args: &Args) -> anyhow::Result<Report> {
         deliver::run(&folder, args, &mut report).await?;
         return Ok(report);
     }
-    let redis = match args.redis.as_deref() {
+    let redis = match args.redis {
         None => None,
-        Some("always") => Some(start_redis("always").await),
-        Some(_) => Some(start_redis("everysec").await),
+        Some(fsync) => Some(start_redis(fsync).await?),
     };
     let site = Site::inside(&folder);
     if let Some(compare) = args.compare {
@@ -158,9 +166,17 @@ async fn measure(args: &Args) -> anyhow::Result<Report> {
 }
 
 /// It does not write its file anew meanwhile, which depends on how much there was before.
-async fn start_redis(fsync: &'static str) -> Redis {
+async fn start_redis(fsync: Fsync) -> anyhow::Result<Redis> {
+    anyhow::ensure!(
+        program().is_some(),
+        "there is no redis-server; `tests/tools/redis` brings one, and tests/bench calls it"
+    );
+    let fsync = match fsync {
+        Fsync::Always => "always",
+        Fsync::Everysec => "everysec",
+    };
     let setup = Setup { fsync: Some(fsync), ..Setup::default() };
-    Redis::start(setup.with("auto-aof-rewrite-min-size", "16gb")).await
+    Ok(Redis::start(setup.with("auto-aof-rewrite-min-size", "16gb")).await)
 }
 
 fn launch(site: &Site, redis: Option<&Redis>) -> Launch {

@@ -46,7 +46,8 @@ impl Load {
         format!("{source}-{number:05}")
     }
 
-    /// Requests of one connection, which are sent in turn: no two connections have the same sources.
+    /// Requests of one connection, which are sent in turn. No two connections have the same source, unless
+    /// there are more of them than sources.
     fn templates(&self, run: u64, connection: u32) -> anyhow::Result<Vec<Template>> {
         let Load { source, size, users, batch, .. } = *self;
         let template = |name: &str| Template::new(name, size, run, users, batch);
@@ -82,7 +83,11 @@ impl Measured {
 
     /// An answer for so many events.
     pub(crate) fn record(&mut self, since: Instant, good: bool, events: u32) {
-        *(if good { &mut self.count } else { &mut self.errors }) += u64::from(events);
+        if good {
+            self.count += u64::from(events);
+        } else {
+            self.errors += u64::from(events);
+        }
         let micros = u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.latency.saturating_record(micros);
     }

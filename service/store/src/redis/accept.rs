@@ -18,9 +18,8 @@ const AT_ONCE: usize = 256;
 /// As [`AT_ONCE`].
 const BYTES_AT_ONCE: usize = 1 << 20;
 
-/// What of a fingerprint tells a claim from others.
+/// Of a fingerprint: 4 bytes find the bucket, 9 are the field (`accept.lua`).
 const FINGERPRINT_BYTES: usize = 13;
-const CLAIM_BYTES: usize = 7 + FINGERPRINT_BYTES;
 
 impl Store {
     pub(crate) async fn accept(&self, events: Vec<NewEvent>) -> Result<Vec<Accepted>, StoreError> {
@@ -82,7 +81,8 @@ impl Store {
             }
             // A duplicate keeps what comes before headers and body.
             let kept = LogRecord::description(&new.event).encoded_len();
-            let mut claim = Vec::with_capacity(CLAIM_BYTES);
+            let mut claim = Vec::with_capacity(7 + FINGERPRINT_BYTES);
+            // The limits of a batch and of a body keep both numbers far below their types'.
             claim.put_u16(u16::try_from(source + 1).unwrap_or_default());
             claim.put_u8(windows::number(window));
             claim.put_u32(u32::try_from(kept).unwrap_or_default());

@@ -8,7 +8,7 @@
 //! sizes and states; the rest is opaque bytes. Layouts and steps are described in `lua/`, beginning
 //! with `prelude.lua`.
 //!
-//! **Claims.** Fingerprints of keys are packed into small hashes, 11 bytes each with 7 bytes that lead to
+//! **Claims.** Fingerprints of keys are packed into small hashes, 9 bytes each with 7 bytes that lead to
 //! the original and its window. Whether a copy is the same submission again says the receipt that the
 //! original's entry begins with.
 //!

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::{Args, PARTITIONS, Store};
@@ -14,8 +15,11 @@ const TERM: Duration = Duration::from_secs(10);
 const BEAT: Duration = Duration::from_secs(1);
 /// Less than [`TERM`] for itself, so that it stops before another begins.
 const SURE: Duration = Duration::from_secs(8);
-/// Buckets of claims looked at with each beat, at the least.
-const SWEPT: u64 = 16;
+/// Buckets of claims looked at by one call: nobody else is served meanwhile.
+const SWEPT: u64 = 32;
+/// In so many beats all buckets of a generation are looked at, so what is over is kept for that much
+/// longer.
+const ROUND: u64 = 3600;
 
 /// Bytes of a holder's name that are its replica's.
 const REPLICA: usize = 8;
@@ -25,7 +29,6 @@ impl Store {
     pub(super) async fn keep_partitions(self) {
         let mut beat = interval(BEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut swept = vec![(0, 0); PARTITIONS as usize];
         loop {
             tokio::select! {
                 _ = beat.tick() => {}
@@ -39,13 +42,8 @@ impl Store {
             let served = async {
                 self.share().await?;
                 self.send_released().await?;
-                for partition in 0..PARTITIONS {
-                    if self.0.owns_partition(partition) {
-                        let place = usize::try_from(partition).unwrap_or_default();
-                        swept[place] = self.serve(partition, swept[place]).await?;
-                    }
-                }
-                Ok::<_, StoreError>(())
+                let own = (0..PARTITIONS).filter(|partition| self.0.owns_partition(*partition));
+                try_join_all(own.map(|partition| self.serve(partition))).await
             };
             tokio::select! {
                 served = served => if let Err(error) = served {
@@ -62,15 +60,18 @@ impl Store {
         let count = u64::try_from(members.len()).unwrap_or(u64::MAX).max(1);
         let mine = members.iter().position(|member| member[..] == self.0.holder);
         let mine = mine.and_then(|at| u64::try_from(at).ok()).unwrap_or(0);
-        for partition in 0..PARTITIONS {
+        // All at once: a server that syncs each of them slowly would take longer than a term.
+        let sharing = (0..PARTITIONS).map(async |partition| {
             if partition % count == mine {
-                self.own(partition).await?;
+                self.own(partition).await
             } else if self.0.owns_partition(partition) {
                 self.0.set_owned(partition, None);
-                self.disown(partition).await?;
+                self.disown(partition).await
+            } else {
+                Ok(())
             }
-        }
-        Ok(())
+        });
+        try_join_all(sharing).await.map(drop)
     }
 
     /// The processes there are. Without a term this one is none of them any more, and those are none whose
@@ -101,11 +102,18 @@ impl Store {
         Ok(())
     }
 
-    /// Ends leases whose time is up, and sweeps claims that are over; where that goes on.
-    async fn serve(&self, partition: u64, swept: (u64, u64)) -> Result<(u64, u64), StoreError> {
+    /// Ends leases whose time is up, and sweeps claims that are over.
+    async fn serve(&self, partition: u64) -> Result<(), StoreError> {
         while self.call(&self.scripts().tick, partition, &self.args()).await? {}
-        let args = self.args().arg(swept.0).arg(swept.1).arg(SWEPT);
-        self.call(&self.scripts().sweep, partition, &args).await
+        let mut swept = 0;
+        loop {
+            let args = self.args().arg(SWEPT);
+            let buckets: u64 = self.call(&self.scripts().sweep, partition, &args).await?;
+            swept += SWEPT;
+            if swept * ROUND >= buckets {
+                return Ok(());
+            }
+        }
     }
 
     /// Takes over from a process of this replica that is gone. What it had is given back; attempts cut

@@ -1,12 +1,17 @@
 //! The scripts, each one step that happens as a whole or not at all, and how they are called. What they
 //! do is said where they are, in `lua/`.
 
+use std::time::Instant;
+
 use redis::{
     Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, ServerErrorKind, ToRedisArgs,
 };
 use sha1::{Digest as _, Sha1};
 
-use super::{connect::Connection, windows};
+use super::{
+    connect::{Connection, RESPONSE},
+    windows,
+};
 
 const PRELUDE: &str = include_str!("lua/prelude.lua");
 
@@ -48,9 +53,10 @@ impl Script {
         key: &[u8],
         args: &Args,
     ) -> RedisResult<T> {
-        let mut connection = connection.clone();
+        let (mut connection, begun) = (connection.clone(), Instant::now());
         match self.command("EVALSHA", &self.sha, key, args).query_async(&mut connection).await {
-            Err(error) if unknown(&error) => {
+            // Not when it would come too late.
+            Err(error) if unknown(&error) && begun.elapsed() < RESPONSE => {
                 self.command("EVAL", &self.code, key, args).query_async(&mut connection).await
             }
             answer => answer,

@@ -100,7 +100,7 @@ async fn a_default_user_without_all_rights_is_found() {
     let default = async |rules: &[&str]| {
         () = redis.ask(cmd("ACL").arg("SETUSER").arg("default").arg(rules)).await;
     };
-    default(&["-flushall"]).await;
+    default(&["-xadd"]).await;
     let found = judge(&facts(&redis.url()).await);
     assert_eq!(codes(&found), [(Severity::Error, Code::DefaultUser)]);
     // As it is told.

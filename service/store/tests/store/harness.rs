@@ -129,13 +129,25 @@ impl Fixture {
     /// thing.
     pub(crate) async fn give_to_another(&self, source: &SourceId) -> bool {
         let At::Redis(server, name) = &self.at else { return false };
-        let partition = u64::from_be_bytes(source.hash().0) % 16;
-        let key = format!("{name}{{p{partition:02}}}:own");
+        let key = prefix(name, source) + "own";
         let mut connection = redis::connect::Connection::open(&server.target()).await.unwrap();
         let mut set = ::redis::cmd("SET");
         set.arg(key).arg("another").arg("PX").arg(60_000);
         let _: () = set.query_async(&mut connection).await.unwrap();
         true
+    }
+
+    /// How many keys the source's partition remembers, over or not, as long as there are few; `None`: it
+    /// cannot be told.
+    pub(crate) async fn claims(&self, source: &SourceId) -> Option<usize> {
+        let At::Redis(server, name) = &self.at else { return None };
+        let mut connection = redis::connect::Connection::open(&server.target()).await.unwrap();
+        let mut sizes = ::redis::pipe();
+        for bucket in 0..256 {
+            sizes.cmd("HLEN").arg(format!("{}d:1:{bucket}", prefix(name, source)));
+        }
+        let sizes: Vec<usize> = sizes.query_async(&mut connection).await.unwrap();
+        Some(sizes.into_iter().sum())
     }
 
     pub(crate) fn clock(&self) -> Clock {
@@ -212,6 +224,11 @@ fn options() -> Options {
 fn clock(now: &Arc<AtomicU64>) -> Clock {
     let now = now.clone();
     Arc::new(move || now.load(Ordering::SeqCst))
+}
+
+/// What the keys of the source's partition begin with.
+fn prefix(name: &str, source: &SourceId) -> String {
+    format!("{name}{{p{:02}}}:", u64::from_be_bytes(source.hash().0) % 16)
 }
 
 pub(crate) fn millis(time: Duration) -> Millis {

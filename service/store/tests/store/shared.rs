@@ -3,10 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use segment_source_store::{Settled, StoreError};
+use segment_source_store::{Accepted, Settled, StoreError};
 
 use crate::harness::{
-    Fixture, LEASE, NewEventExt as _, ack, action, event, new, plan, queue, source,
+    Fixture, LEASE, NewEventExt as _, SECOND, ack, action, event, new, plan, queue, source,
 };
 
 /// Who was stopped for longer than it owns a partition does not know that it is another's.
@@ -83,4 +83,25 @@ async fn processes_divide_what_there_is_and_take_over_from_those_that_leave() {
         assert!(begun.elapsed() < Duration::from_secs(30), "nobody takes over");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// Every bucket is looked at, not only those that are looked at first.
+#[tokio::test]
+async fn keys_whose_window_is_over_are_forgotten() {
+    let fixture = Fixture::new().await;
+    let window = 60 * SECOND;
+    for key in 0..300 {
+        new(fixture.accept(event().keyed(&key.to_string()).window(window)).await);
+    }
+    new(fixture.accept(event().keyed("longer")).await);
+    let Some(claims) = fixture.claims(&source()).await else { return };
+    assert_eq!(claims, 301);
+    fixture.pass(window);
+    let begun = Instant::now();
+    while fixture.claims(&source()).await != Some(1) {
+        assert!(begun.elapsed() < Duration::from_secs(60), "nobody sweeps");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let again = fixture.accept(event().keyed("longer")).await;
+    assert!(matches!(again, Accepted::Duplicate { .. }), "{again:?}");
 }

@@ -66,9 +66,9 @@ pub struct Seen {
     pub kept: Kept,
     /// From how many fields, and from which length of one, a hash is kept the large way.
     pub listpack: Option<(u64, u64)>,
-    /// Whether its user `default`, also one that is off, may do everything: many releases judge by that
-    /// what they read from their append-only file.
-    pub default_may_all: Option<bool>,
+    /// Whether its user `default`, also one that is off, may write what the store writes: many releases
+    /// judge by that what they read from their append-only file.
+    pub default_may_write: Option<bool>,
     /// Its clock minus ours, in milliseconds, as far as can be told.
     pub clock: Option<i64>,
 }
@@ -146,15 +146,16 @@ async fn server(connection: &mut Connection, node: &Node, clock: &Clock) -> Resu
         let mut get = cmd("CONFIG");
         get.arg("GET").arg(&DIRECTIVES);
         let config: Option<HashMap<String, String>> = ask(connection, node, get).await?;
-        let mut user = cmd("ACL");
-        user.arg("GETUSER").arg("default");
-        let user: Option<HashMap<String, Value>> = ask(connection, node, user).await?;
+        let mut dry_run = cmd("ACL");
+        let write = ["XADD", "segment-source:{p00}:log", "*", "e", ""];
+        dry_run.arg("DRYRUN").arg("default").arg(&write);
+        let may_write: Option<String> = ask(connection, node, dry_run).await?;
         let (ours, started) = (clock(), Instant::now());
         let time: Option<(u64, u64)> = ask(connection, node, cmd("TIME")).await?;
         let took = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let mut seen =
             parse::seen(&parse::fields(&info.unwrap_or_default()), &config.unwrap_or_default());
-        seen.default_may_all = user.and_then(parse::may_all);
+        seen.default_may_write = may_write.map(|said| said == "OK");
         seen.clock = time.map(|(s, us)| parse::difference(s * 1000 + us / 1000, ours, took));
         Ok(seen)
     };

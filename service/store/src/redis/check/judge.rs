@@ -256,18 +256,22 @@ fn kept(kept: &Kept, findings: &mut Vec<Finding>) {
     }
 }
 
-/// The first that no longer judges what it reads from its append-only file by the rights of `default`,
-/// as measured. Redis mended it, too (redis/redis#14545), in a release we do not know.
+/// The first Valkey measured that no longer judges what it reads from its append-only file by the rights
+/// of `default`. Redis mended it, too (redis/redis#14541), in a release that was not measured.
 const LOADS_ALL: (u32, u32, u32) = (9, 1, 2);
+/// Measured Redis releases, which do, are before this one.
+const UNKNOWN: (u32, u32, u32) = (7, 1, 0);
 
 fn default_user(seen: &Seen, findings: &mut Vec<Finding>) {
     let loads_all = seen.version.is_some_and(|it| it.valkey && it.number >= LOADS_ALL);
-    if seen.default_may_all == Some(false) && seen.kept.aof != Some(false) && !loads_all {
-        findings.push(error(
+    let unknown = seen.version.is_some_and(|it| !it.valkey && it.number >= UNKNOWN);
+    if seen.default_may_write == Some(false) && seen.kept.aof != Some(false) && !loads_all {
+        findings.push(finding(
+            if unknown { Severity::Warning } else { Severity::Error },
             Code::DefaultUser,
-            "the user `default` has not all rights: when it reads its append-only file at a start, all \
-             transactions that those do not cover are left out, which is nearly everything; the user may stay \
-             off",
+            "the user `default` has not all rights: many releases, when they read their append-only file at \
+             a start, leave out all transactions that those do not cover, which is nearly everything; the \
+             user may stay off",
             "ACL SETUSER default ~* &* +@all, and the same in its file of users or redis.conf",
         ));
     }
@@ -306,7 +310,7 @@ fn unseen(seen: &Seen, findings: &mut Vec<Finding>) {
         ("no-appendfsync-on-rewrite", kept.pauses.is_some() || !aof),
         ("min-replicas-to-write", seen.min_replicas.is_some() || seen.replicas == Some(0)),
         ("hash-max-listpack-*", seen.listpack.is_some()),
-        ("the rights of the user `default`", seen.default_may_all.is_some() || !aof),
+        ("the rights of the user `default`", seen.default_may_write.is_some() || !aof),
         ("its clock", seen.clock.is_some()),
     ];
     let missing: Vec<_> = facts.iter().filter(|(_, seen)| !seen).map(|(name, _)| *name).collect();
@@ -315,7 +319,7 @@ fn unseen(seen: &Seen, findings: &mut Vec<Finding>) {
             Severity::Note,
             Code::Unseen,
             format!("cannot be seen: {}", missing.join(", ")),
-            "give the user +info +config|get +acl|getuser +time, or look at the service's own settings",
+            "give the user +info +config|get +acl|dryrun +time, or look at the service's own settings",
         ));
     }
 }

@@ -69,16 +69,9 @@ pub(super) fn seen(info: &Fields, config: &Fields) -> Seen {
             pauses: config.get("no-appendfsync-on-rewrite").map(|pauses| pauses == "yes"),
         },
         listpack: entries.zip(value),
-        default_may_all: None,
+        default_may_write: None,
         clock: None,
     }
-}
-
-/// Whether ACL GETUSER tells of a user who may use all commands on all keys.
-pub(super) fn may_all(mut user: HashMap<String, Value>) -> Option<bool> {
-    let mut rules = |name| from_redis_value::<String>(user.remove(name)?).ok();
-    let (commands, keys) = (rules("commands")?, rules("keys")?);
-    Some(commands == "+@all" && keys.split(' ').any(|pattern| pattern == "~*"))
 }
 
 fn version(info: &Fields) -> Option<Version> {
@@ -125,7 +118,7 @@ pub(super) fn difference(theirs: u64, ours: u64, took: u64) -> i64 {
 mod tests {
     use redis::Value;
 
-    use super::{Node, Version, difference, fields, masters, may_all, seen};
+    use super::{Node, Version, difference, fields, masters, seen};
     use crate::redis::check::facts::{Kept, Seen};
 
     #[test]
@@ -153,7 +146,7 @@ mod tests {
                 pauses: Some(false),
             },
             listpack: Some((512, 64)),
-            default_may_all: None,
+            default_may_write: None,
             clock: None,
         };
         assert_eq!(seen(&fields(info), &fields(config)), expected);
@@ -170,20 +163,6 @@ mod tests {
         let new = version("redis_version:7.0.0").map(Version::is_supported);
         assert_eq!((old, new), (Some(false), Some(true)));
         assert_eq!(version("redis_version:unstable"), None);
-    }
-
-    #[test]
-    fn a_user_who_may_do_everything() {
-        let of = |commands: &str, keys: &str| {
-            let rules = [("flags", "off"), ("commands", commands), ("keys", keys)];
-            may_all(rules.map(|(name, rule)| (name.into(), Value::BulkString(rule.into()))).into())
-        };
-        assert_eq!(of("+@all", "~*"), Some(true));
-        assert_eq!(of("+@all", "%R~a ~*"), Some(true));
-        assert_eq!(of("-@all", "~*"), Some(false));
-        assert_eq!(of("+@all -exec", "~*"), Some(false));
-        assert_eq!(of("+@all", ""), Some(false));
-        assert_eq!(may_all([].into()), None);
     }
 
     #[test]

@@ -28,15 +28,17 @@ use super::target::{Node, Target};
 /// How long one attempt to connect may take, TLS and login included.
 pub const CONNECT: Duration = Duration::from_secs(2);
 
-/// How long an answer may take, waiting for a place in the connection included. Longer than a slow
-/// fsync, shorter than the time that an edge has for a request.
-pub const RESPONSE: Duration = Duration::from_secs(5);
-
-/// Before a command is sent again.
-const PAUSE: Duration = Duration::from_millis(10);
+/// How long an answer may take, waiting for a place in the connection included; and for how long a command
+/// is sent again. Longer than a slow fsync, shorter than the 4 s that an edge has for a request: what is
+/// stored after its sender was told to come again is, without a key, stored twice.
+pub const RESPONSE: Duration = Duration::from_secs(3);
 
 /// How long a command may take with all that is tried meanwhile: another connection, another node.
-pub const OVERALL: Duration = Duration::from_secs(6);
+pub const OVERALL: Duration = Duration::from_millis(3500);
+
+/// Before a command is sent again; doubled each time.
+const PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
 /// A connection that all of a process may share; a clone is the same connection.
 #[derive(Clone)]
@@ -128,11 +130,12 @@ struct Again {
     until: Instant,
     /// It may have been done.
     uncertain: bool,
+    pause: Duration,
 }
 
 impl Again {
     fn new() -> Self {
-        Self { until: Instant::now() + RESPONSE, uncertain: false }
+        Self { until: Instant::now() + RESPONSE, uncertain: false, pause: PAUSE }
     }
 
     /// After a while, when it may have been done and there is nobody yet to ask. Who takes a command and
@@ -141,14 +144,21 @@ impl Again {
     async fn wanted<T>(&mut self, answer: &RedisResult<T>) -> bool {
         let Err(error) = answer else { return false };
         self.uncertain |= words::is_uncertain(error);
-        let loading = error.kind() == ErrorKind::Server(ServerErrorKind::BusyLoading);
-        let away = loading || error.is_io_error() && !error.is_timeout();
-        let wanted = self.uncertain && away && Instant::now() < self.until;
+        let away = error.is_io_error() && !error.is_timeout();
+        let wanted = self.uncertain && (away || not_now(error)) && Instant::now() < self.until;
         if wanted {
-            sleep(PAUSE).await;
+            sleep(self.pause).await;
+            self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         }
         wanted
     }
+}
+
+/// Refusals of a server that restarts, or of one that another has taken over from.
+fn not_now(error: &RedisError) -> bool {
+    use ServerErrorKind::{BusyLoading, MasterDown, ReadOnly};
+    let kinds = [BusyLoading, MasterDown, ReadOnly].map(ErrorKind::Server);
+    kinds.contains(&error.kind()) || error.code() == Some("NOREPLICAS")
 }
 
 /// While it reconnects, the manager holds a command for as long as that takes; a cluster's

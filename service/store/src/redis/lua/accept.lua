@@ -1,5 +1,5 @@
 -- ARGV: time, holder, number of sources, of each [hash, name]; number of events, of each [what is known of
--- it, entry]: number of its source 2, window's number 1, how much of the entry is kept of a duplicate 4,
+-- it, entry]: number of its source 2, window's number 1, how much of the record a duplicate keeps 4,
 -- fingerprint 13; and receipt 16, record. Of each event: its id, or the id of the duplicate's entry and of
 -- the original.
 --

@@ -26,7 +26,7 @@ fn sound() -> Seen {
             pauses: Some(false),
         },
         listpack: Some((512, 64)),
-        default_may_all: Some(true),
+        default_may_write: Some(true),
         clock: Some(12),
     }
 }
@@ -168,18 +168,24 @@ fn a_restart_loads_everything() {
     let expected = found(
         Severity::Error,
         Code::DefaultUser,
-        "the user `default` has not all rights: when it reads its append-only file at a start, all \
-         transactions that those do not cover are left out, which is nearly everything; the user may stay off",
+        "the user `default` has not all rights: many releases, when they read their append-only file at a \
+         start, leave out all transactions that those do not cover, which is nearly everything; the user may \
+         stay off",
         "ACL SETUSER default ~* &* +@all, and the same in its file of users or redis.conf",
     );
-    check(|seen| seen.default_may_all = Some(false), std::slice::from_ref(&expected));
+    check(|seen| seen.default_may_write = Some(false), std::slice::from_ref(&expected));
     let valkey = |number| Some(Version { valkey: true, number });
     let old = |seen: &mut Seen| {
-        (seen.default_may_all, seen.version) = (Some(false), valkey((9, 1, 1)));
+        (seen.default_may_write, seen.version) = (Some(false), valkey((9, 1, 1)));
     };
-    check(old, &[expected]);
+    check(old, std::slice::from_ref(&expected));
+    let unknown = |seen: &mut Seen| {
+        let version = Version { valkey: false, number: (8, 2, 0) };
+        (seen.default_may_write, seen.version) = (Some(false), Some(version));
+    };
+    check(unknown, &[Finding { severity: Severity::Warning, ..expected }]);
     let mended = |seen: &mut Seen| {
-        (seen.default_may_all, seen.version) = (Some(false), valkey((9, 1, 2)));
+        (seen.default_may_write, seen.version) = (Some(false), valkey((9, 1, 2)));
     };
     check(mended, &[]);
 }
@@ -269,7 +275,7 @@ fn what_cannot_be_seen_is_said_and_is_no_error() {
             Severity::Note,
             Code::Unseen,
             &format!("cannot be seen: {what}"),
-            "give the user +info +config|get +acl|getuser +time, or look at the service's own settings",
+            "give the user +info +config|get +acl|dryrun +time, or look at the service's own settings",
         )
     };
     let all = "the version, its role, memory in use, maxmemory-policy, appendonly, appendfsync, \
