@@ -23,7 +23,7 @@ const SECRET: &str = "not-a-real-secret-of-the-contest";
 /// How often in a search a rate that was nearly held is tried once more.
 const AGAIN: u32 = 2;
 /// How often it is tried to measure what was found.
-const MEASURED: u32 = 6;
+const MEASURED: u32 = 12;
 /// After so long no load of a search begins, even if nothing is held yet.
 const LONGEST: Duration = Duration::from_secs(120);
 /// Slower than this nothing is tried.

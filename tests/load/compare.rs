@@ -50,7 +50,10 @@ pub(crate) async fn run(
         Compare::Sources => {
             let names = (0..SOURCES).map(|number| Load::name("plain", number));
             let all: Vec<_> = names.map(|name| source(&name, arrays.clone())).collect();
-            site.write("many.yaml", &all);
+            // A file has 1,024 documents at the most.
+            for (number, some) in all.chunks(1000).enumerate() {
+                site.write(&format!("many-{number}.yaml"), some);
+            }
             let last = Load { source: LAST, connections: 1, most: 1, ..one };
             eventually("the last source is known", async || {
                 run::run(last).await.is_ok_and(|it| it.errors == 0).then_some(())
