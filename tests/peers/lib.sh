@@ -27,6 +27,9 @@ npm_node() {
     echo node
 }
 
+# Puts the programs beside the packages, where Node looks for those.
+place_programs() { cp "$here"/*.js "$here"/../node/*.js "$cache"; }
+
 # Debian's Redis, as the project's own tests take it.
 install_redis() {
     mkdir -p "$cache"

@@ -1,29 +1,8 @@
 // The service that Restate calls once for each event: maps it and delivers the action.
 import * as restate from '@restatedev/restate-sdk';
-import { Agent, request } from 'undici';
+import { action, deliverer } from './deliver.js';
 
-const dispatcher = new Agent({ connections: 256 });
-
-const action = ({ type, event, messageId, userId, traits, properties }) => {
-  if (type === 'identify') {
-    return { kind: 'identify', id: userId, email: traits?.email, name: traits?.name, messageId };
-  }
-  if (type === 'track' && event === 'Order Completed') {
-    return { kind: 'trigger', workflow: 'order-completed', recipient: userId, data: properties, messageId };
-  }
-  return undefined;
-};
-
-const deliver = async (action) => {
-  const { statusCode, body } = await request(process.env.SINK, {
-    dispatcher,
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify(action),
-  });
-  await body.dump();
-  if (statusCode < 200 || statusCode > 299) throw new Error(`the sink answered ${statusCode}`);
-};
+const deliver = deliverer(256);
 
 const segment = restate.service({
   name: 'segment',

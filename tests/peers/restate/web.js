@@ -1,47 +1,16 @@
-// Takes webhooks: verifies the raw body and hands it to Restate, whose ingress answers when it is durable.
-import { createHmac, timingSafeEqual } from 'node:crypto';
-import Fastify from 'fastify';
+// Takes webhooks and hands them to Restate, whose ingress answers when it is durable.
 import { Pool } from 'undici';
+import { receive } from './receive.js';
 
-const { PORT, SECRET, INGRESS } = process.env;
-const ingress = new Pool(INGRESS, { connections: 256 });
-const app = Fastify({ logger: { level: 'error' } });
+const ingress = new Pool(process.env.INGRESS, { connections: 256 });
 
-app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
-
-const verified = (body, header) => {
-  const given = Buffer.from(header ?? '', 'hex');
-  const wanted = createHmac('sha1', SECRET).update(body).digest();
-  return given.length === wanted.length && timingSafeEqual(given, wanted);
-};
-
-app.post('/webhook', async (request, reply) => {
-  if (!verified(request.body, request.headers['x-signature'])) {
-    return reply.code(401).send();
-  }
-  let event;
-  try {
-    event = JSON.parse(request.body);
-  } catch {
-    return reply.code(400).send();
-  }
-  if (typeof event.messageId !== 'string') {
-    return reply.code(400).send();
-  }
+await receive(async ({ messageId }, bytes) => {
   const { statusCode, body } = await ingress.request({
     path: '/segment/handle/send',
     method: 'POST',
-    headers: { 'content-type': 'application/json', 'idempotency-key': event.messageId },
-    body: request.body,
+    headers: { 'content-type': 'application/json', 'idempotency-key': messageId },
+    body: bytes,
   });
   await body.dump();
-  return reply.code(statusCode < 300 ? 202 : 503).send();
+  return statusCode < 300 ? 202 : 503;
 });
-
-for (const signal of ['SIGTERM', 'SIGINT']) {
-  process.once(signal, async () => {
-    await app.close();
-    process.exit(0);
-  });
-}
-await app.listen({ host: '127.0.0.1', port: Number(PORT) });
