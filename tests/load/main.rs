@@ -180,11 +180,11 @@ async fn start_redis(fsync: Fsync) -> anyhow::Result<Redis> {
 }
 
 fn launch(site: &Site, redis: Option<&Redis>) -> Launch {
-    let launch = site.launch().flag("log", "warn,segment_source=info");
-    match redis {
-        None => launch,
-        Some(redis) => launch.flag("store", &redis.url()).cache_in(site.path().join("cache")),
-    }
+    let launch = match redis {
+        None => site.launch(),
+        Some(redis) => site.launch_on(&redis.url()),
+    };
+    launch.flag("log", "warn,segment_source=info")
 }
 
 /// Runs a load and adds what it cost the server.

@@ -119,7 +119,14 @@ impl Site {
             Servers::Single(redis) => redis.url(),
             Servers::Cluster(cluster) => cluster.url(),
         };
-        launch.flag("store", &url).cache_in(self.path().join("cache"))
+        self.launch_on(&url)
+    }
+
+    /// As [`Site::launch`], with its store in the Redis at this address.
+    #[must_use]
+    pub fn launch_on(&self, url: &str) -> Launch {
+        let launch = Launch::new(&self.config(), &self.store());
+        launch.flag("store", url).cache_in(self.path().join("cache"))
     }
 
     /// Starts it and waits until it is ready.

@@ -3,13 +3,11 @@
 -- fingerprint 13; and receipt 16, record. Of each event: its id, or the id of the duplicate's entry and of
 -- the original.
 --
--- Claims: hashes small enough to be packed (listpack), field 9 bytes of the fingerprint, value 7 bytes:
--- 40 bits of the original's milliseconds since CLAIMS_BEGIN, 11 of its sequence, 5 for the window. The
--- bucket is found by 4 more bytes; it holds about 100 claims, so a key meets the field of another once in
--- 2^65 events. A generation is as many buckets as it began with; when they are full a larger one begins,
--- and the older are swept until nothing is left of them.
+-- Claims: hashes small enough to be packed (listpack), field 9 bytes of the fingerprint, value 7 bytes (see
+-- `claimant`). The bucket is found by 4 more bytes; it holds about 100 claims, so a key meets the field of
+-- another once in 2^65 events. A generation is as many buckets as it began with; when they are full a
+-- larger one begins, and the older are swept until nothing is left of them.
 
-local CLAIMS_BEGIN = 1600000000000
 local LAST_SEQUENCE = 2047
 local FULL = 88
 local LAST_BITS = 22
@@ -34,11 +32,8 @@ end
 
 -- The event a claim stands for; nil: its window is over.
 local function alive(value)
-    local millis, rest = struct.unpack('>I5I2', value)
-    millis = millis + CLAIMS_BEGIN
-    if now < millis + WINDOWS[rest % 32 + 1] then
-        return struct.pack('>I6I2', millis, math.floor(rest / 32))
-    end
+    local millis, number = claimant(value)
+    return millis and struct.pack('>I6I2', millis, number)
 end
 
 -- Claims a key for the next event; nil: it is claimed now, else the event that has it.

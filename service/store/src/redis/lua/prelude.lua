@@ -70,6 +70,16 @@ local function ring(queue)
     end
 end
 
+-- Claims: 40 bits of the original's milliseconds since CLAIMS_BEGIN, 11 of its sequence, 5 for the window.
+local CLAIMS_BEGIN = 1600000000000
+
+-- The event a claim stands for, milliseconds and sequence; nil: its window is over.
+local function claimant(value)
+    local millis, rest = struct.unpack('>I5I2', value)
+    millis = millis + CLAIMS_BEGIN
+    if now < millis + WINDOWS[rest % 32 + 1] then return millis, math.floor(rest / 32) end
+end
+
 local function owned_by(holder)
     return call('GET', OWN) == holder
 end

@@ -1,7 +1,6 @@
 -- ARGV: time, how many buckets. Removes claims that are over from the next ones, oldest generation first.
 -- How many buckets that generation has.
 
-local CLAIMS_BEGIN = 1600000000000
 local meta = call('HMGET', META, 'gens', 'swept')
 if not meta[1] then return 0 end
 local gens = cmsgpack.unpack(meta[1])
@@ -19,8 +18,7 @@ for bucket = from, last do
     local key = P .. 'd:' .. gen[1] .. ':' .. text(bucket)
     local claims = call('HGETALL', key)
     for n = 1, #claims, 2 do
-        local millis, rest = struct.unpack('>I5I2', claims[n + 1])
-        if now >= millis + CLAIMS_BEGIN + WINDOWS[rest % 32 + 1] then
+        if not claimant(claims[n + 1]) then
             call('HDEL', key, claims[n])
             gen[3] = gen[3] - 1
         end

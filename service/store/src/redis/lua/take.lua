@@ -49,7 +49,7 @@ end
 local next_due = first_due()
 
 max = math.min(max, PER_QUEUE - tonumber(call('HGET', OPEN, queue) or 0))
-local taken, bytes, passed = {}, 0, 0
+local taken, bytes = {}, 0
 
 -- Leases one of the ready; false: no more may be taken.
 local function take(entry)
