@@ -125,16 +125,28 @@ impl Fixture {
         Some(redis::Store::open(&server.target(), options).await.unwrap().into())
     }
 
-    /// As if another process had become the owner of the source's partition; `false`: there is no such
-    /// thing.
+    /// As if another process had become the owner of the source's partition, which this one does not know
+    /// yet; `false`: there is no such thing.
     pub(crate) async fn give_to_another(&self, source: &SourceId) -> bool {
         let At::Redis(server, name) = &self.at else { return false };
         let key = prefix(name, source) + "own";
         let mut connection = redis::connect::Connection::open(&server.target()).await.unwrap();
         let mut set = ::redis::cmd("SET");
-        set.arg(key).arg("another").arg("PX").arg(60_000);
-        let _: () = set.query_async(&mut connection).await.unwrap();
-        true
+        set.arg(&key).arg("another").arg("PX").arg(60_000);
+        let mut give_back = ::redis::cmd("DEL");
+        give_back.arg(&key);
+        for _ in 0..10 {
+            let _: () = set.query_async(&mut connection).await.unwrap();
+            if self.store.owns(source) {
+                return true;
+            }
+            // It has just tried to stay the owner, so it knows.
+            let _: () = give_back.query_async(&mut connection).await.unwrap();
+            while !self.store.owns(source) {
+                tokio::time::sleep(TICK).await;
+            }
+        }
+        panic!("it knows each time that the partition is another's")
     }
 
     /// How many keys the source's partition remembers, over or not, as long as there are few; `None`: it

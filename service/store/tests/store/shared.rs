@@ -20,7 +20,6 @@ async fn what_is_another_s_is_neither_planned_nor_pushed() {
     if !fixture.give_to_another(&source()).await {
         return;
     }
-    assert!(fixture.store.owns(&source()), "it does not know yet");
     let planned = fixture.store.plan(&source(), vec![plan(id, vec![action("a")])]).await;
     assert!(matches!(planned, Err(StoreError::Unavailable(_))), "{planned:?}");
     assert!(!fixture.store.owns(&source()), "now it knows");
@@ -40,7 +39,6 @@ async fn a_take_to_push_finds_out_that_the_queue_is_another_s() {
     if !fixture.give_to_another(&source()).await {
         return;
     }
-    assert!(fixture.store.owns(&source()), "it does not know yet");
     assert_eq!(fixture.store.take_to_push(&queue(), 9, LEASE).await.unwrap().leases.len(), 0);
     assert!(!fixture.store.owns(&source()), "now it knows");
     // Consumers may take wherever they are connected.
