@@ -15,8 +15,8 @@ const TERM: Duration = Duration::from_secs(10);
 const BEAT: Duration = Duration::from_secs(1);
 /// Less than [`TERM`] for itself, so that it stops before another begins.
 const SURE: Duration = Duration::from_secs(8);
-/// Buckets of claims looked at by one call: nobody else is served meanwhile.
-const SWEPT: u64 = 32;
+/// Claims looked at by one call, and buckets of them: nobody else is served meanwhile.
+const SWEPT: (u64, u64) = (3200, 256);
 /// In so many beats all buckets of a generation are looked at, so what is over is kept for that much
 /// longer.
 const ROUND: u64 = 3600;
@@ -107,9 +107,10 @@ impl Store {
         while self.call(&self.scripts().tick, partition, &self.args()).await? {}
         let mut swept = 0;
         loop {
-            let args = self.args().arg(SWEPT);
-            let buckets: u64 = self.call(&self.scripts().sweep, partition, &args).await?;
-            swept += SWEPT;
+            let args = self.args().arg(SWEPT.0).arg(SWEPT.1);
+            let (looked_at, buckets): (u64, u64) =
+                self.call(&self.scripts().sweep, partition, &args).await?;
+            swept += looked_at;
             if swept * ROUND >= buckets {
                 return Ok(());
             }

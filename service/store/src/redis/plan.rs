@@ -134,7 +134,9 @@ impl Store {
                 bytes += push_planned(&mut of_events, event, origin);
                 count += 1;
             }
-            let mut args = self.args().arg(&self.0.holder).arg(count);
+            let mut args = self.args().arg(&self.0.holder);
+            args.bytes(source.hash().0);
+            args.push(count);
             args.append(of_events);
             self.as_owner(&self.scripts().plan, source, &args).await?;
         }
@@ -184,7 +186,6 @@ impl Store {
 /// How many bytes it has.
 fn push_planned(args: &mut Args, planned: PlannedEvent, origin: Origin) -> usize {
     let event = planned.event;
-    args.bytes(event.source.0);
     args.bytes(&event.to_bytes()[..8]);
     args.bytes(lane(origin.order_key.as_deref(), event));
     let (record, blank) = plan_records(&planned);

@@ -155,7 +155,7 @@ impl Fixture {
         let At::Redis(server, name) = &self.at else { return None };
         let mut connection = redis::connect::Connection::open(&server.target()).await.unwrap();
         let mut sizes = ::redis::pipe();
-        for bucket in 0..256 {
+        for bucket in 0..1024 {
             sizes.cmd("HLEN").arg(format!("{}d:1:{bucket}", prefix(name, source)));
         }
         let sizes: Vec<usize> = sizes.query_async(&mut connection).await.unwrap();

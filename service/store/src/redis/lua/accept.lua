@@ -10,24 +10,32 @@
 
 local LAST_SEQUENCE = 2047
 local FULL = 88
-local LAST_BITS = 22
+local FIRST_BITS, LAST_BITS = 10, 22
 
 local meta = call('HMGET', META, 'ms', 'seq', 'gens')
 local last, sequence = tonumber(meta[1] or 0), tonumber(meta[2] or 0)
-local gens = meta[3] and cmsgpack.unpack(meta[3]) or { { 1, 8, 0 } }
+local gens = meta[3] and cmsgpack.unpack(meta[3]) or { { 1, FIRST_BITS, 0 } }
 
+-- Numbers become text slowly, so this is made when it changes.
+local of_millis = text(last) .. '-'
 local function next_id()
-    if now > last then
-        last, sequence = now, 0
-    elseif sequence < LAST_SEQUENCE then
+    if now <= last and sequence < LAST_SEQUENCE then
         sequence = sequence + 1
-    else
-        last, sequence = last + 1, 0
+        return
     end
+    last, sequence = math.max(now, last + 1), 0
+    of_millis = text(last) .. '-'
 end
 
-local function bucket(gen, number)
-    return P .. 'd:' .. gen[1] .. ':' .. math.floor(number / 2 ^ (32 - gen[2]))
+-- What the buckets of each generation begin with, and how much of the number is each one's.
+local names, widths = {}, {}
+local function know(n)
+    names[n], widths[n] = P .. 'd:' .. gens[n][1] .. ':', 2 ^ (32 - gens[n][2])
+end
+for n = 1, #gens do know(n) end
+
+local function bucket(n, number)
+    return names[n] .. math.floor(number / widths[n])
 end
 
 -- The event a claim stands for; nil: its window is over.
@@ -39,12 +47,12 @@ end
 -- Claims a key for the next event; nil: it is claimed now, else the event that has it.
 local function claim(number, field, window)
     for n = 2, #gens do
-        local value = call('HGET', bucket(gens[n], number), field)
+        local value = call('HGET', bucket(n, number), field)
         local original = value and alive(value)
         if original then return original end
     end
     local gen = gens[1]
-    local key = bucket(gen, number)
+    local key = bucket(1, number)
     local value = struct.pack('>I5I2', math.max(last - CLAIMS_BEGIN, 0), sequence * 32 + window)
     if call('HSETNX', key, field, value) == 0 then
         local original = alive(call('HGET', key, field))
@@ -55,6 +63,7 @@ local function claim(number, field, window)
     gen[3] = gen[3] + 1
     if gen[3] > FULL * 2 ^ gen[2] and gen[2] < LAST_BITS then
         table.insert(gens, 1, { gen[1] + 1, gen[2] + 1, 0 })
+        for n = 1, #gens do know(n) end
     end
 end
 
@@ -85,7 +94,7 @@ for n = 1, count do
         else
             answers[n] = id
         end
-        call('XADD', log_of(src), text(last) .. '-' .. sequence, 'e', entry)
+        call('XADD', log_of(src), of_millis .. sequence, 'e', entry)
         newest[source] = id
         bytes[source] = bytes[source] + #entry - 16 + OVERHEAD
     end

@@ -1,25 +1,33 @@
--- ARGV: time, holder, number of events, of each [source, id, lane 8, record, record without words,
--- actions as `write_actions` has them]. False: the partition is another's now.
+-- ARGV: time, holder, source, number of events, of each [id, lane 8, record, record without words, actions as
+-- `write_actions` has them]; ids ascend. False: the partition is another's now.
 
 if not owned_by(ARGV[2]) then return false end
-local at = 4
-for _ = 1, tonumber(ARGV[3]) do
-    local src, id, lane, record = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
-    local blank = ARGV[at + 4]
-    local count = tonumber(ARGV[at + 5])
-    local cursor = call('HGET', CUR, src)
-    if cursor and cursor >= id then
+local src = ARGV[3]
+local cursor = call('HGET', CUR, src) or ''
+local any_erased = call('EXISTS', gone_of(src)) == 1
+local at, fields, bytes = 5, {}, 0
+for _ = 1, tonumber(ARGV[4]) do
+    local id, lane, record, blank = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
+    local count = tonumber(ARGV[at + 4])
+    if cursor >= id then
         -- Planned already.
-        at = at + 6 + 4 * count
+        at = at + 5 + 4 * count
     else
-        call('HSET', CUR, src, id)
-        if call('EXISTS', gone_of(src)) == 1 and erased_of(src, id) then
-            record, at, count = blank, at + 6 + 4 * count, 0
+        cursor = id
+        local actions = 0
+        if any_erased and erased_of(src, id) then
+            record, at, count = blank, at + 5 + 4 * count, 0
         else
-            at = write_actions(at + 5, src, id, 0, lane, '')
+            at, actions = write_actions(at + 4, src, id, 0, lane, '', fields)
         end
-        call('HSET', ACT, src .. id, struct.pack('>I2I2c0', count, 0, lane) .. record)
-        grew(src, #record + OVERHEAD)
+        fields[#fields + 1] = src .. id
+        fields[#fields + 1] = struct.pack('>I2I2c0', count, 0, lane) .. record
+        bytes = bytes + #record + OVERHEAD + actions
     end
+end
+if #fields > 0 then
+    call('HSET', CUR, src, cursor)
+    set_fields(ACT, fields)
+    grew(src, bytes)
 end
 return true

@@ -61,6 +61,13 @@ local function grew(src, bytes)
     if bytes ~= 0 then call('HINCRBY', SIZE, src, text(bytes)) end
 end
 
+-- Fields and values of one hash, in turn: written by few calls, each of which Lua's stack can hold.
+local function set_fields(key, fields)
+    for from = 1, #fields, 1000 do
+        call('HSET', key, unpack(fields, from, math.min(from + 999, #fields)))
+    end
+end
+
 -- Who listens hears of each queue once a script.
 local rung = {}
 local function ring(queue)
@@ -210,9 +217,10 @@ local function end_expired()
     return #tokens == ENDED_AT_ONCE
 end
 
--- The actions of a run into records and lanes; ARGV from `at`: how many, and of each its destination,
--- record, size, code and words (no code: it could be rendered). Where it ends.
-local function write_actions(at, src, id, run, lane, again)
+-- The actions of a run into lanes; ARGV from `at`: how many, and of each its destination, record, code
+-- and words (no code: it could be rendered). Their records are added to `fields` of ACT. Where it
+-- ends, and how many bytes they take.
+local function write_actions(at, src, id, run, lane, again, fields)
     local count = tonumber(ARGV[at])
     local bytes = 0
     at = at + 1
@@ -220,7 +228,8 @@ local function write_actions(at, src, id, run, lane, again)
         local destination, record = ARGV[at], ARGV[at + 1]
         local code, words = ARGV[at + 2], ARGV[at + 3]
         local action = id .. src .. struct.pack('>I2I2', run, index)
-        call('HSET', ACT, field_of(action), destination .. record)
+        fields[#fields + 1] = field_of(action)
+        fields[#fields + 1] = destination .. record
         bytes = bytes + #record + OVERHEAD
         if code == '' then
             append(src .. destination, lane, action .. struct.pack('>I4', #record) .. again)
@@ -230,6 +239,5 @@ local function write_actions(at, src, id, run, lane, again)
         end
         at = at + 4
     end
-    grew(src, bytes)
-    return at
+    return at, bytes
 end

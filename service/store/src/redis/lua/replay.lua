@@ -24,9 +24,11 @@ for n = 1, tonumber(ARGV[3]) do
         at = at + 4 + 4 * count
     else
         local field = src .. id .. struct.pack('>I2', run)
-        call('HSET', ACT, field, struct.pack('>I2', count) .. ARGV[2] .. record)
-        grew(src, #record + 16 + OVERHEAD)
-        at = write_actions(at + 3, src, id, run, lane, again)
+        local fields = { field, struct.pack('>I2', count) .. ARGV[2] .. record }
+        local bytes
+        at, bytes = write_actions(at + 3, src, id, run, lane, again, fields)
+        set_fields(ACT, fields)
+        grew(src, #record + 16 + OVERHEAD + bytes)
     end
     answers[n] = run
 end

@@ -1,8 +1,12 @@
--- ARGV: time, how many buckets. Removes claims that are over from the next ones, oldest generation first.
--- How many buckets that generation has.
+-- ARGV: time, how many claims, and how many buckets. Removes claims that are over from the next buckets,
+-- oldest generation first, until it has looked at so many. How many buckets those were, of how many that
+-- generation has.
+
+-- Of one bucket at once: as many as Lua's stack can hold.
+local MOST = 1000
 
 local meta = call('HMGET', META, 'gens', 'swept')
-if not meta[1] then return 0 end
+if not meta[1] then return { 0, 0 } end
 local gens = cmsgpack.unpack(meta[1])
 local wanted, from = 0, 0
 if meta[2] then wanted, from = struct.unpack('>I4I4', meta[2]) end
@@ -13,22 +17,24 @@ end
 if not place then place, from = #gens, 0 end
 local gen = gens[place]
 local size = 2 ^ gen[2]
-local last = math.min(from + tonumber(ARGV[2]), size) - 1
-for bucket = from, last do
+local last = math.min(from + tonumber(ARGV[3]), size) - 1
+local looked_at, bucket = 0, from
+while bucket <= last and looked_at < tonumber(ARGV[2]) do
     local key = P .. 'd:' .. gen[1] .. ':' .. text(bucket)
     local claims = call('HGETALL', key)
+    local over = {}
     for n = 1, #claims, 2 do
-        if not claimant(claims[n + 1]) then
-            call('HDEL', key, claims[n])
-            gen[3] = gen[3] - 1
-        end
+        if #over < MOST and not claimant(claims[n + 1]) then over[#over + 1] = claims[n] end
     end
+    if #over > 0 then gen[3] = gen[3] - call('HDEL', key, unpack(over)) end
+    looked_at = looked_at + #claims / 2
+    bucket = bucket + 1
 end
-local next_gen, next_bucket = gen[1], last + 1
+local next_gen, next_bucket = gen[1], bucket
 if next_bucket >= size then
     next_gen, next_bucket = (gens[place - 1] or gens[#gens])[1], 0
     if place > 1 and gen[3] <= 0 then table.remove(gens, place) end
 end
 local swept = struct.pack('>I4I4', next_gen, next_bucket)
 call('HSET', META, 'gens', cmsgpack.pack(gens), 'swept', swept)
-return size
+return { bucket - from, size }
