@@ -61,11 +61,27 @@ local function grew(src, bytes)
     if bytes ~= 0 then call('HINCRBY', SIZE, src, text(bytes)) end
 end
 
--- Fields and values of one hash, in turn: written by few calls, each of which Lua's stack can hold.
-local function set_fields(key, fields)
-    for from = 1, #fields, 1000 do
-        call('HSET', key, unpack(fields, from, math.min(from + 999, #fields)))
+-- A command costs about as much as what it does, so many things are done by few of them: each has as
+-- many arguments as Lua's stack can hold.
+local AT_ONCE = 1000
+
+local function in_parts(list, command, key)
+    for from = 1, #list, AT_ONCE do
+        call(command, key, unpack(list, from, math.min(from + AT_ONCE - 1, #list)))
     end
+end
+
+-- Fields and values of a hash, in turn.
+local function set_fields(key, fields) in_parts(fields, 'HSET', key) end
+
+-- What a hash has in these fields; false: nothing.
+local function get_fields(key, fields)
+    local values = {}
+    for from = 1, #fields, AT_ONCE do
+        local part = call('HMGET', key, unpack(fields, from, math.min(from + AT_ONCE - 1, #fields)))
+        for n, value in ipairs(part) do values[from + n - 1] = value end
+    end
+    return values
 end
 
 -- Who listens hears of each queue once a script.
@@ -125,6 +141,17 @@ end
 -- `attempts since` when it came there later than its event came into the log.
 local READY, DELAYED, LEASED = 0, 1, 2
 
+-- Numbers of the ready, reserved for a script's own.
+local RESERVED = 64
+local place, left = 0, 0
+local function next_place()
+    if left == 0 then
+        place, left = call('HINCRBY', META, 'place', RESERVED) - RESERVED, RESERVED
+    end
+    place, left = place + 1, left - 1
+    return place
+end
+
 local function set_head(queue, lane, head)
     call('HSET', heads_of(queue), lane, cmsgpack.pack(head))
 end
@@ -140,7 +167,7 @@ local function put(queue, lane, due, item, attempts, first)
         call('ZADD', due_of(queue), text(due), lane)
         set_head(queue, lane, { DELAYED, due, item, attempts, first })
     else
-        local number = call('HINCRBY', META, 'place', 1)
+        local number = next_place()
         call('RPUSH', ready_of(queue), lane .. struct.pack('>I6', number))
         set_head(queue, lane, { READY, number, item, attempts, first })
     end
@@ -180,10 +207,14 @@ local function since_of(item)
     return (struct.unpack('>I6', item))
 end
 
+local function fewer_open(queue, count)
+    if call('HINCRBY', OPEN, queue, -count) <= 0 then call('HDEL', OPEN, queue) end
+end
+
 local function end_lease(token, queue)
     call('HDEL', LEASE, token)
     call('ZREM', EXP, token)
-    if call('HINCRBY', OPEN, queue, -1) <= 0 then call('HDEL', OPEN, queue) end
+    fewer_open(queue, 1)
 end
 
 -- A leased head comes back. With a code the attempt counts.

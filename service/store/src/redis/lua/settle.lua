@@ -4,9 +4,18 @@
 
 while end_expired() do end
 
-local function settle(token, src, what, time, code, words)
-    local stored = call('HGET', LEASE, token)
-    if not stored then return 0 end
+local FIELDS = 6
+local count = tonumber(ARGV[2])
+local tokens = {}
+for n = 1, count do tokens[n] = ARGV[FIELDS * n - 3] end
+local leases = get_fields(LEASE, tokens)
+-- What is written when all are settled. A lane has one lease at most, so none of it is read before.
+local ended, states, open = {}, {}, {}
+
+local function settle(stored, at)
+    local token, src, what = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+    local time, code, words = tonumber(ARGV[at + 3]), ARGV[at + 4], ARGV[at + 5]
+    if not stored or ended[token] then return 0 end
     local lease = cmsgpack.unpack(stored)
     local queue, lane = lease[1], lease[2]
     if string.sub(queue, 1, 8) ~= src then return 0 end
@@ -16,6 +25,7 @@ local function settle(token, src, what, time, code, words)
         call('ZADD', EXP, text(lease[5]), token)
         return text(lease[5])
     end
+    ended[token] = true
     local due = time > 0 and now + time or nil
     if what == 'retry' or what == 'lose' then
         give_back(token, lease, due, code, words)
@@ -34,17 +44,18 @@ local function settle(token, src, what, time, code, words)
         attempted(state, DELIVERED, head[4] + 1, lease[3])
         state[6] = words
     end
-    set_state(action, state)
-    end_lease(token, queue)
+    states[#states + 1] = field_of(action) .. 's'
+    states[#states + 1] = cmsgpack.pack(state)
+    ended[#ended + 1] = token
+    open[queue] = (open[queue] or 0) + 1
     go_on(queue, lane)
     return 1
 end
 
 local answers = {}
-local at = 3
-for n = 1, tonumber(ARGV[2]) do
-    answers[n] = settle(ARGV[at], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3]), ARGV[at + 4],
-        ARGV[at + 5])
-    at = at + 6
-end
+for n = 1, count do answers[n] = settle(leases[n], FIELDS * n - 3) end
+set_fields(ACT, states)
+in_parts(ended, 'HDEL', LEASE)
+in_parts(ended, 'ZREM', EXP)
+for queue, fewer in pairs(open) do fewer_open(queue, fewer) end
 return answers

@@ -15,29 +15,38 @@ local function first_due()
     return call('ZRANGE', due_of(queue), 0, 0, 'WITHSCORES')[2] or ''
 end
 
--- Leases a head; what the taker is told of it.
-local function lease_of(token, lane, head)
-    local action = string.sub(head[3], 1, 20)
-    call('HSET', LEASE, token, cmsgpack.pack({ queue, lane, now, holder, now + time }))
-    call('ZADD', EXP, text(now + time), token)
-    local record = string.sub(call('HGET', ACT, field_of(action)), 9)
-    return { token, head[4] + 1, head[5], action, record }
+-- Leases heads, of each [token, lane, head]; what the taker is told of them.
+local function lease(granted)
+    local leases, ends, actions = {}, {}, {}
+    local until_then = text(now + time)
+    for n, it in ipairs(granted) do
+        leases[2 * n - 1] = it[1]
+        leases[2 * n] = cmsgpack.pack({ queue, it[2], now, holder, now + time })
+        ends[2 * n - 1], ends[2 * n] = until_then, it[1]
+        actions[n] = field_of(string.sub(it[3][3], 1, 20))
+    end
+    set_fields(LEASE, leases)
+    in_parts(ends, 'ZADD', EXP)
+    local told = {}
+    for n, record in ipairs(get_fields(ACT, actions)) do
+        local token, head = granted[n][1], granted[n][3]
+        local action = string.sub(head[3], 1, 20)
+        told[n] = { token, head[4] + 1, head[5], action, string.sub(record, 9) }
+    end
+    return told
 end
 
 -- A connection sends a command again whose answer it did not get. What it leased the first time is told
 -- once more, as far as it is still leased.
 local asked, again = {}, {}
 for n = 1, max do asked[n] = string.sub(tokens, n * 16 - 15, n * 16) end
-for from = 1, max, 1000 do
-    local leases = call('HMGET', LEASE, unpack(asked, from, math.min(from + 999, max)))
-    for n, lease in ipairs(leases) do
-        if lease then
-            local token, lane = asked[from + n - 1], cmsgpack.unpack(lease)[2]
-            again[#again + 1] = lease_of(token, lane, head_of(queue, lane))
-        end
+for n, stored in ipairs(get_fields(LEASE, asked)) do
+    if stored then
+        local lane = cmsgpack.unpack(stored)[2]
+        again[#again + 1] = { asked[n], lane, head_of(queue, lane) }
     end
 end
-if #again > 0 then return { text(now), first_due(), again } end
+if #again > 0 then return { text(now), first_due(), lease(again) } end
 
 local due, ready = due_of(queue), ready_of(queue)
 local promoted = math.min(math.max(max, 64), 1024)
@@ -49,31 +58,36 @@ end
 local next_due = first_due()
 
 max = math.min(max, PER_QUEUE - tonumber(call('HGET', OPEN, queue) or 0))
-local taken, bytes = {}, 0
+local granted, heads, bytes = {}, {}, 0
 
--- Leases one of the ready; false: no more may be taken.
-local function take(entry)
+-- Takes one of the ready; false: no more may be taken.
+local function take(entry, stored)
+    if not stored then return true end
     local lane, number = string.sub(entry, 1, 8), struct.unpack('>I6', entry, 9)
-    local head = head_of(queue, lane)
-    if not head or head[1] ~= READY or head[2] ~= number then return true end
+    local head = cmsgpack.unpack(stored)
+    if head[1] ~= READY or head[2] ~= number then return true end
     local item = head[3]
     bytes = bytes + struct.unpack('>I4', item, 21)
-    if bytes > most and #taken > 0 then return false end
-    local token = asked[#taken + 1]
-    set_head(queue, lane, { LEASED, token, item, head[4], head[5] })
-    taken[#taken + 1] = lease_of(token, lane, head)
-    return #taken < max
+    if bytes > most and #granted > 0 then return false end
+    local token = asked[#granted + 1]
+    heads[#heads + 1] = lane
+    heads[#heads + 1] = cmsgpack.pack({ LEASED, token, item, head[4], head[5] })
+    granted[#granted + 1] = { token, lane, head }
+    return #granted < max
 end
 
 local more = max > 0
 while more do
     local entries = call('LRANGE', ready, 0, LOOKED_AT - 1)
+    local lanes = {}
+    for n, entry in ipairs(entries) do lanes[n] = string.sub(entry, 1, 8) end
+    local stored = get_fields(heads_of(queue), lanes)
     local looked_at = 0
     more = #entries == LOOKED_AT
-    for _, entry in ipairs(entries) do
-        local before = #taken
-        local go = take(entry)
-        if go or #taken > before then looked_at = looked_at + 1 end
+    for n, entry in ipairs(entries) do
+        local before = #granted
+        local go = take(entry, stored[n])
+        if go or #granted > before then looked_at = looked_at + 1 end
         if not go then
             more = false
             break
@@ -81,5 +95,6 @@ while more do
     end
     if looked_at > 0 then call('LTRIM', ready, looked_at, -1) end
 end
-if #taken > 0 then call('HINCRBY', OPEN, queue, #taken) end
-return { text(now), next_due, taken }
+set_fields(heads_of(queue), heads)
+if #granted > 0 then call('HINCRBY', OPEN, queue, #granted) end
+return { text(now), next_due, lease(granted) }
