@@ -29,5 +29,6 @@ if #fields > 0 then
     call('HSET', CUR, src, cursor)
     set_fields(ACT, fields)
     grew(src, bytes)
+    into_lanes()
 end
 return true

@@ -174,19 +174,39 @@ local function put(queue, lane, due, item, attempts, first)
     ring(queue)
 end
 
--- One that was not attempted since it came into its lane.
-local function put_new(queue, lane, item)
-    local attempts = 0
-    if #item > 24 then attempts = struct.unpack('>I4', item, 25) end
-    put(queue, lane, nil, item, attempts, 0)
+-- Attempts that ended before an item came into its lane.
+local function attempts_of(item)
+    if #item > 24 then return (struct.unpack('>I4', item, 25)) end
+    return 0
 end
 
+-- Items that come into lanes: collected, and written all at once at a script's end.
+local appended = {}
 local function append(queue, lane, item)
-    if call('HEXISTS', heads_of(queue), lane) == 1 then
-        call('RPUSH', rest_of(queue, lane), item)
+    local items = appended[queue] or {}
+    appended[queue] = items
+    items[#items + 1] = { lane, item }
+end
+
+local function into_lanes()
+    for queue, items in pairs(appended) do
+        local lanes, heads, ready, begun = {}, {}, {}, {}
+        for n, it in ipairs(items) do lanes[n] = it[1] end
+        for n, head in ipairs(get_fields(heads_of(queue), lanes)) do
+            local lane, item = items[n][1], items[n][2]
+            if head or begun[lane] then
+                call('RPUSH', rest_of(queue, lane), item)
+            else
+                begun[lane] = true
+                local number = next_place()
+                heads[#heads + 1] = lane
+                heads[#heads + 1] = cmsgpack.pack({ READY, number, item, attempts_of(item), 0 })
+                ready[#ready + 1] = lane .. struct.pack('>I6', number)
+            end
+        end
+        set_fields(heads_of(queue), heads)
+        in_parts(ready, 'RPUSH', ready_of(queue))
         ring(queue)
-    else
-        put_new(queue, lane, item)
     end
 end
 
@@ -194,7 +214,7 @@ end
 local function go_on(queue, lane)
     local item = call('LPOP', rest_of(queue, lane))
     if item then
-        put_new(queue, lane, item)
+        put(queue, lane, nil, item, attempts_of(item), 0)
     else
         call('HDEL', heads_of(queue), lane)
         ring(queue)
@@ -248,7 +268,7 @@ local function end_expired()
     return #tokens == ENDED_AT_ONCE
 end
 
--- The actions of a run into lanes; ARGV from `at`: how many, and of each its destination, record, code
+-- The actions of a run, to go `into_lanes`; ARGV from `at`: how many, and of each its destination, record, code
 -- and words (no code: it could be rendered). Their records are added to `fields` of ACT. Where it
 -- ends, and how many bytes they take.
 local function write_actions(at, src, id, run, lane, again, fields)

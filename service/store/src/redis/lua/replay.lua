@@ -32,4 +32,5 @@ for n = 1, tonumber(ARGV[3]) do
     end
     answers[n] = run
 end
+into_lanes()
 return answers

@@ -24,4 +24,5 @@ end
 
 local answers = {}
 for n = 1, tonumber(ARGV[2]) do answers[n] = revive(ARGV[1 + 2 * n], ARGV[2 + 2 * n]) end
+into_lanes()
 return answers
