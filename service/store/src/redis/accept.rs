@@ -1,13 +1,16 @@
-//! Events into the log: one script a partition and batch.
+//! Events into the log: one script a batch, of one server's partitions.
 
 use std::collections::BTreeMap;
 
 use bytes::BufMut as _;
 use futures_util::future::try_join_all;
 use prost::Message as _;
-use segment_source_core::{event::EventId, source::SourceId};
+use segment_source_core::{
+    event::EventId,
+    source::{SourceHash, SourceId},
+};
 
-use super::{Store, partition, reply, windows};
+use super::{Args, Store, connect::Connection, partition, reply, windows};
 use crate::{
     contract::{Accepted, NewEvent, StoreError},
     records::LogRecord,
@@ -21,18 +24,59 @@ const BYTES_AT_ONCE: usize = 1 << 20;
 /// Of a fingerprint: 4 bytes find the bucket, 9 are the field (`accept.lua`).
 const FINGERPRINT_BYTES: usize = 13;
 
+/// One call of the script, its events by partition.
+#[derive(Default)]
+struct Call {
+    /// Places among those that are accepted together, and what is there.
+    partitions: BTreeMap<u64, Vec<(usize, NewEvent)>>,
+    events: usize,
+    bytes: usize,
+}
+
+impl Call {
+    fn has_room(&self) -> bool {
+        self.events < AT_ONCE && self.bytes < BYTES_AT_ONCE
+    }
+
+    fn push(&mut self, partition: u64, at: usize, event: NewEvent) {
+        self.events += 1;
+        self.bytes += event.event.body.len();
+        self.partitions.entry(partition).or_default().push((at, event));
+    }
+}
+
 impl Store {
     pub(crate) async fn accept(&self, events: Vec<NewEvent>) -> Result<Vec<Accepted>, StoreError> {
         if let Some((free, reserve)) = self.0.full() {
             return Err(StoreError::Full { free, reserve });
         }
-        let mut partitions: BTreeMap<u64, Vec<(usize, NewEvent)>> = BTreeMap::new();
         let count = events.len();
+        // Calls one after the other, so that events of a source stay in order; in a cluster the partitions
+        // may be on different servers.
+        let mut lines: BTreeMap<u64, Vec<Call>> = BTreeMap::new();
         for (at, event) in events.into_iter().enumerate() {
-            partitions.entry(partition(event.source.hash())).or_default().push((at, event));
+            let partition = partition(event.source.hash());
+            let line = match self.0.connection {
+                Connection::Single(_) => 0,
+                Connection::Cluster(_) => partition,
+            };
+            let calls = lines.entry(line).or_default();
+            match calls.last_mut() {
+                Some(call) if call.has_room() => call.push(partition, at, event),
+                _ => {
+                    let mut call = Call::default();
+                    call.push(partition, at, event);
+                    calls.push(call);
+                }
+            }
         }
-        let accepting =
-            partitions.into_iter().map(|(partition, events)| self.accept_in(partition, events));
+        let accepting = lines.into_values().map(async |calls| {
+            let mut accepted = Vec::new();
+            for call in calls {
+                accepted.extend(self.accept_at_once(call).await?);
+            }
+            Ok::<_, StoreError>(accepted)
+        });
         let mut answers = vec![None; count];
         for (at, accepted) in try_join_all(accepting).await?.into_iter().flatten() {
             answers[at] = Some(accepted);
@@ -43,38 +87,26 @@ impl Store {
             .ok_or_else(|| StoreError::Unavailable("an answer of Redis is not complete".into()))
     }
 
-    async fn accept_in(
-        &self,
-        partition: u64,
-        events: Vec<(usize, NewEvent)>,
-    ) -> Result<Vec<(usize, Accepted)>, StoreError> {
-        let mut accepted = Vec::with_capacity(events.len());
-        let mut events = events.into_iter().peekable();
-        while events.peek().is_some() {
-            let (mut batch, mut bytes) = (Vec::new(), 0);
-            while let Some((_, next)) = events.peek()
-                && (batch.is_empty() || batch.len() < AT_ONCE && bytes < BYTES_AT_ONCE)
-            {
-                bytes += next.event.body.len();
-                batch.extend(events.next());
-            }
-            accepted.extend(self.accept_batch(partition, batch).await?);
+    async fn accept_at_once(&self, call: Call) -> Result<Vec<(usize, Accepted)>, StoreError> {
+        let partitions: Vec<_> = call.partitions.keys().copied().collect();
+        let (mut args, mut asked) = (self.args(), Vec::with_capacity(call.events));
+        for events in call.partitions.into_values() {
+            asked.extend(events.iter().map(|(at, new)| (*at, new.source.hash())));
+            self.push_events(&mut args, events);
         }
-        Ok(accepted)
+        let answers: Vec<Vec<u8>> =
+            self.call_in(&self.scripts().accept, &partitions, &args).await?;
+        let accepted = asked.into_iter().zip(answers);
+        accepted.map(|((at, source), answer)| Ok((at, read(&answer, source)?))).collect()
     }
 
-    async fn accept_batch(
-        &self,
-        partition: u64,
-        batch: Vec<(usize, NewEvent)>,
-    ) -> Result<Vec<(usize, Accepted)>, StoreError> {
-        let mut sources: Vec<SourceId> = Vec::new();
-        let mut asked = Vec::with_capacity(batch.len());
-        let (mut args, mut of_events) = (self.args().arg(&self.0.holder), super::Args::default());
-        for (at, new) in batch {
+    /// Those of one partition.
+    fn push_events(&self, args: &mut Args, events: Vec<(usize, NewEvent)>) {
+        let (mut sources, mut of_events) = (Vec::<SourceId>::new(), Args::default());
+        let count = events.len();
+        for (_, new) in events {
             let known = sources.iter().position(|source| *source == new.source);
             let source = known.unwrap_or(sources.len());
-            asked.push((at, new.source.hash()));
             let (fingerprint, window) = self.0.fingerprints.claim(&new);
             if known.is_none() {
                 sources.push(new.source);
@@ -99,24 +131,19 @@ impl Store {
             args.bytes(source.hash().0);
             args.push(source.as_str());
         }
-        args.push(asked.len());
+        args.push(count);
         args.append(of_events);
-        let answers: Vec<Vec<u8>> = self.call(&self.scripts().accept, partition, &args).await?;
-        // Others hear of it by what the script publishes.
-        if self.0.owns_partition(partition) {
-            self.0.unplanned.mark(sources);
+    }
+}
+
+/// What the script says of an event.
+fn read(answer: &[u8], source: SourceHash) -> Result<Accepted, StoreError> {
+    let id = |bytes: &[u8]| -> Result<EventId, StoreError> { reply::id(bytes, source) };
+    match answer.split_at_checked(8) {
+        Some((new, [])) => Ok(Accepted::New(id(new)?)),
+        Some((entry, original)) => {
+            Ok(Accepted::Duplicate { entry: id(entry)?, original: id(original)? })
         }
-        let accepted = asked.into_iter().zip(answers).map(|((at, source), answer)| {
-            let id = |bytes: &[u8]| -> Result<EventId, StoreError> { reply::id(bytes, source) };
-            let accepted = match answer.split_at_checked(8) {
-                Some((new, [])) => Accepted::New(id(new)?),
-                Some((entry, original)) => {
-                    Accepted::Duplicate { entry: id(entry)?, original: id(original)? }
-                }
-                None => return Err(reply::damaged("an event id").into()),
-            };
-            Ok((at, accepted))
-        });
-        accepted.collect()
+        None => Err(reply::damaged("an event id").into()),
     }
 }

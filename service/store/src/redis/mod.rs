@@ -105,9 +105,19 @@ impl Store {
         partition: u64,
         args: &Args,
     ) -> Result<T, StoreError> {
+        self.call_in(script, &[partition], args).await
+    }
+
+    /// As [`Store::call`], in several partitions, which one server has.
+    async fn call_in<T: FromRedisValue>(
+        &self,
+        script: &Script,
+        partitions: &[u64],
+        args: &Args,
+    ) -> Result<T, StoreError> {
         self.0.open()?;
-        let key = self.0.prefix(partition);
-        self.answer(script.call(&self.0.connection, &key, args).await)
+        let keys: Vec<_> = partitions.iter().map(|it| self.0.prefix(*it)).collect();
+        self.answer(script.call(&self.0.connection, &keys, args).await)
     }
 
     /// Runs one command.

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, pin::pin};
 
 use futures_util::StreamExt as _;
-use segment_source_core::source::SourceHash;
+use segment_source_core::source::{SourceHash, SourceId};
 
 use super::{
     PARTITIONS, Store,
@@ -49,15 +49,9 @@ impl Store {
                     self.0.queues.ring([&queue]);
                 }
             }
-            [b'a', news @ ..] => {
-                let Some((source, news)) = news.split_first_chunk() else { return };
-                let source = SourceHash(*source);
-                self.0.arrivals.ring([&source]);
-                let Some((holder, name)) = news.split_first_chunk() else { return };
-                if *holder != self.0.holder && self.0.owns(source) {
-                    let name = std::str::from_utf8(name).ok().and_then(|name| name.parse().ok());
-                    self.0.unplanned.mark(name);
-                }
+            [b'a', names @ ..] => {
+                let names = std::str::from_utf8(names).unwrap_or_default();
+                self.have_arrived(names.split(' ').filter_map(|name| name.parse().ok()).collect());
             }
             [b'd', source @ ..] => {
                 if let Ok(source) = source.try_into() {
@@ -65,6 +59,16 @@ impl Store {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// Sources of one partition have new entries, also those that this process put there: whoever waited
+    /// for the answer may be gone.
+    fn have_arrived(&self, sources: Vec<SourceId>) {
+        let hashes: Vec<_> = sources.iter().map(SourceId::hash).collect();
+        self.0.arrivals.ring(&hashes);
+        if hashes.first().is_some_and(|source| self.0.owns(*source)) {
+            self.0.unplanned.mark(sources);
         }
     }
 

@@ -80,7 +80,7 @@ impl Store {
         let key = format!("{}members", self.0.name);
         let args = Args::default().arg(&self.0.holder).arg(millis(term)).arg(gone);
         let script = &self.scripts().members;
-        self.answer(script.call(&self.0.connection, key.as_bytes(), &args).await)
+        self.answer(script.call(&self.0.connection, &[key.into_bytes()], &args).await)
     }
 
     async fn own(&self, partition: u64) -> Result<(), StoreError> {
@@ -98,7 +98,7 @@ impl Store {
         let args = self.args().arg(&self.0.holder);
         let key = self.0.prefix(partition);
         let script = &self.scripts().disown;
-        let _: u8 = self.answer(script.call(&self.0.connection, &key, &args).await)?;
+        let _: u8 = self.answer(script.call(&self.0.connection, &[key], &args).await)?;
         Ok(())
     }
 
@@ -135,7 +135,7 @@ impl Store {
         for partition in 0..PARTITIONS {
             let key = self.0.prefix(partition);
             let script = &self.scripts().void;
-            let _: u8 = self.answer(script.call(&self.0.connection, &key, &args).await)?;
+            let _: u8 = self.answer(script.call(&self.0.connection, &[key], &args).await)?;
         }
         Ok(())
     }

@@ -50,22 +50,22 @@ impl Script {
     pub(super) async fn call<T: FromRedisValue>(
         &self,
         connection: &Connection,
-        key: &[u8],
+        keys: &[Vec<u8>],
         args: &Args,
     ) -> RedisResult<T> {
         let (mut connection, begun) = (connection.clone(), Instant::now());
-        match self.command("EVALSHA", &self.sha, key, args).query_async(&mut connection).await {
+        match self.command("EVALSHA", &self.sha, keys, args).query_async(&mut connection).await {
             // Not when it would come too late.
             Err(error) if unknown(&error) && begun.elapsed() < RESPONSE => {
-                self.command("EVAL", &self.code, key, args).query_async(&mut connection).await
+                self.command("EVAL", &self.code, keys, args).query_async(&mut connection).await
             }
             answer => answer,
         }
     }
 
-    fn command(&self, name: &str, script: &str, key: &[u8], args: &Args) -> Cmd {
+    fn command(&self, name: &str, script: &str, keys: &[Vec<u8>], args: &Args) -> Cmd {
         let mut command = redis::cmd(name);
-        command.arg(script).arg(1).arg(key);
+        command.arg(script).arg(keys.len()).arg(keys);
         args.0.iter().for_each(|arg| {
             command.arg(arg);
         });

@@ -1,21 +1,27 @@
--- What every script begins with. KEYS[1] is the partition's prefix, `<name>{pNN}:`; whatever a script
--- touches begins with it, so that all of it is in one slot. ARGV[1] is the time in milliseconds, or 0
--- for the server's own. Events and actions are opaque: nothing of them is ever decoded here.
+-- What every script begins with. KEYS are prefixes of partitions, `<name>{pNN}:`, mostly one; whatever a
+-- script touches begins with one, so that a cluster knows where all of it is. ARGV[1] is the time in
+-- milliseconds, or 0 for the server's own. Events and actions are opaque: nothing of them is ever decoded
+-- here.
 --
 -- An event is `src` (8 bytes) and `id` (milliseconds 6, sequence 2); an action `id src run index` (20
 -- bytes); a queue `src destination` (16 bytes); a lane 8 bytes. Numbers are big-endian, so they sort.
 
-local P = KEYS[1]
 local now = tonumber(ARGV[1])
 if now == 0 then
     local time = redis.call('TIME')
     now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
 
+-- The partition that all of this is about.
+local P, META, ACT, CUR, SRC, SIZE, LEASE, EXP, OWN, OPEN
+local function enter(prefix)
+    P = prefix
+    META, ACT, CUR, SRC = P .. 'meta', P .. 'act', P .. 'cur', P .. 'src'
+    SIZE, LEASE, EXP, OWN, OPEN = P .. 'size', P .. 'lease', P .. 'exp', P .. 'own', P .. 'open'
+end
+enter(KEYS[1])
+
 local call = redis.call
-local META, ACT, CUR, SRC = P .. 'meta', P .. 'act', P .. 'cur', P .. 'src'
-local SIZE, LEASE, EXP, OWN = P .. 'size', P .. 'lease', P .. 'exp', P .. 'own'
-local OPEN = P .. 'open'
 local PENDING, DELIVERED, FAILED, DEAD = 0, 1, 2, 3
 -- What a record takes besides its bytes, about.
 local OVERHEAD = 32
