@@ -6,7 +6,9 @@ use std::{collections::BTreeSet, io::Write as _};
 use segment_source_store::Settled;
 use segment_source_tests::lossy::{Lossy, Which};
 
-use crate::harness::{Fixture, LEASE, NewEventExt as _, TICK, ack, event, new, queue};
+use crate::harness::{
+    Fixture, LEASE, NewEventExt as _, SECOND, TICK, ack, event, new, queue, source,
+};
 
 /// Actions that wait, each in a lane of its own.
 const ACTIONS: usize = 24;
@@ -48,6 +50,22 @@ async fn an_accept_whose_answer_is_lost_is_done_once() {
     assert_eq!(lossy.lost(), ROUNDS);
     let logged: Vec<_> = fixture.unplanned(99).await.into_iter().map(|(id, _)| id).collect();
     assert_eq!(logged, ids);
+}
+
+/// Nobody waits for the answer any more. It is planned all the same.
+#[tokio::test]
+async fn what_was_accepted_for_a_caller_that_is_gone_is_told() {
+    let Some((fixture, lossy)) = Fixture::lossy(accepts).await else { return };
+    lossy.lose(u64::MAX);
+    tokio::select! {
+        accepted = fixture.accept(event()) => panic!("{accepted:?} in spite of all"),
+        () = at_least_one(&lossy) => {}
+    }
+    say(&lossy, "accepts");
+    let told = tokio::time::timeout(10 * SECOND, fixture.store.unplanned_sources()).await;
+    assert_eq!(told.expect("nobody tells"), [source()]);
+    lossy.lose(0);
+    assert_eq!(fixture.unplanned(9).await.len(), 1);
 }
 
 /// The connection sends it again: nothing is leased twice, and nothing stays leased to nobody.
