@@ -176,7 +176,7 @@ async fn start_redis(fsync: Fsync) -> anyhow::Result<Redis> {
         Fsync::Everysec => "everysec",
     };
     let setup = Setup { fsync: Some(fsync), ..Setup::default() };
-    Ok(Redis::start(setup.with("auto-aof-rewrite-min-size", "16gb")).await)
+    Ok(Redis::start(setup.with("auto-aof-rewrite-min-size", "64gb")).await)
 }
 
 fn launch(site: &Site, redis: Option<&Redis>) -> Launch {

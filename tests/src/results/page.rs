@@ -42,7 +42,7 @@ it held no rate; such a row counts in no ratio.
 
 No Redis, ours or that of others, writes its append-only file anew during a measurement
 (`auto-aof-rewrite-min-size 64gb`): with its default of 64 MB, one that takes 10 MB a second does so every few
-seconds, and forks each time.
+seconds, and forks each time. These figures leave that out; [redis.md](../redis.md) says how to make it rare.
 
 `tests/bench --peers` does all of this; see [tests/README.md](../../tests/README.md). Compare figures of
 one run: between machines only ratios mean something.

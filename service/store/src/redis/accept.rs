@@ -1,4 +1,5 @@
-//! Events into the log: one script a batch, of one server's partitions.
+//! Events into the log. One call of the script takes up to [`AT_ONCE`] of them: of all partitions on a single
+//! server, of one partition in a cluster.
 
 use std::collections::BTreeMap;
 
@@ -24,10 +25,10 @@ const BYTES_AT_ONCE: usize = 1 << 20;
 /// Of a fingerprint: 4 bytes find the bucket, 9 are the field (`accept.lua`).
 const FINGERPRINT_BYTES: usize = 13;
 
-/// One call of the script, its events by partition.
+/// One call of the script.
 #[derive(Default)]
 struct Call {
-    /// Places among those that are accepted together, and what is there.
+    /// Of each partition its events, with their places among all that are accepted together.
     partitions: BTreeMap<u64, Vec<(usize, NewEvent)>>,
     events: usize,
     bytes: usize,
@@ -45,39 +46,31 @@ impl Call {
     }
 }
 
+/// Nobody tells of what was stored, unless the call succeeds and this is told.
+struct Untold<'a> {
+    store: &'a Store,
+    partitions: Vec<u64>,
+}
+
+impl Drop for Untold<'_> {
+    fn drop(&mut self) {
+        self.partitions.iter().for_each(|partition| self.store.0.may_be_unseen(*partition));
+    }
+}
+
 impl Store {
     pub(crate) async fn accept(&self, events: Vec<NewEvent>) -> Result<Vec<Accepted>, StoreError> {
         if let Some((free, reserve)) = self.0.full() {
             return Err(StoreError::Full { free, reserve });
         }
-        let count = events.len();
-        // Calls one after the other, so that events of a source stay in order; in a cluster the partitions
-        // may be on different servers.
-        let mut lines: BTreeMap<u64, Vec<Call>> = BTreeMap::new();
-        for (at, event) in events.into_iter().enumerate() {
-            let partition = partition(event.source.hash());
-            let line = match self.0.connection {
-                Connection::Single(_) => 0,
-                Connection::Cluster(_) => partition,
-            };
-            let calls = lines.entry(line).or_default();
-            match calls.last_mut() {
-                Some(call) if call.has_room() => call.push(partition, at, event),
-                _ => {
-                    let mut call = Call::default();
-                    call.push(partition, at, event);
-                    calls.push(call);
-                }
-            }
-        }
-        let accepting = lines.into_values().map(async |calls| {
+        let mut answers = vec![None; events.len()];
+        let accepting = self.lines(events).into_values().map(async |calls| {
             let mut accepted = Vec::new();
             for call in calls {
-                accepted.extend(self.accept_at_once(call).await?);
+                accepted.extend(self.accept_call(call).await?);
             }
             Ok::<_, StoreError>(accepted)
         });
-        let mut answers = vec![None; count];
         for (at, accepted) in try_join_all(accepting).await?.into_iter().flatten() {
             answers[at] = Some(accepted);
         }
@@ -87,21 +80,47 @@ impl Store {
             .ok_or_else(|| StoreError::Unavailable("an answer of Redis is not complete".into()))
     }
 
-    async fn accept_at_once(&self, call: Call) -> Result<Vec<(usize, Accepted)>, StoreError> {
+    /// Calls of a line are made one after the other, so that events of a source stay in order. In a cluster
+    /// each partition is a line of its own: a script's keys must be of one slot.
+    fn lines(&self, events: Vec<NewEvent>) -> BTreeMap<u64, Vec<Call>> {
+        let mut lines: BTreeMap<u64, Vec<Call>> = BTreeMap::new();
+        for (at, event) in events.into_iter().enumerate() {
+            let partition = partition(event.source.hash());
+            let line = match self.0.connection {
+                Connection::Single(_) => 0,
+                Connection::Cluster(_) => partition,
+            };
+            let calls = lines.entry(line).or_default();
+            if !calls.last().is_some_and(Call::has_room) {
+                calls.push(Call::default());
+            }
+            if let Some(call) = calls.last_mut() {
+                call.push(partition, at, event);
+            }
+        }
+        lines
+    }
+
+    async fn accept_call(&self, call: Call) -> Result<Vec<(usize, Accepted)>, StoreError> {
         let partitions: Vec<_> = call.partitions.keys().copied().collect();
-        let (mut args, mut asked) = (self.args(), Vec::with_capacity(call.events));
+        let (mut args, mut asked) = (self.args().arg(&self.0.holder), Vec::new());
+        let mut sources = Vec::with_capacity(partitions.len());
         for events in call.partitions.into_values() {
             asked.extend(events.iter().map(|(at, new)| (*at, new.source.hash())));
-            self.push_events(&mut args, events);
+            sources.push(self.push_events(&mut args, events));
         }
-        let answers: Vec<Vec<u8>> =
-            self.call_in(&self.scripts().accept, &partitions, &args).await?;
+        let mut untold = Untold { store: self, partitions };
+        let script = &self.scripts().accept;
+        let answers: Vec<Vec<u8>> = self.call_in(script, &untold.partitions, &args).await?;
+        untold.partitions.clear();
+        sources.into_iter().for_each(|sources| self.have_arrived(sources));
         let accepted = asked.into_iter().zip(answers);
         accepted.map(|((at, source), answer)| Ok((at, read(&answer, source)?))).collect()
     }
 
-    /// Those of one partition.
-    fn push_events(&self, args: &mut Args, events: Vec<(usize, NewEvent)>) {
+    /// What the script is told of a partition: its sources, which this returns, and the events with their
+    /// claims.
+    fn push_events(&self, args: &mut Args, events: Vec<(usize, NewEvent)>) -> Vec<SourceId> {
         let (mut sources, mut of_events) = (Vec::<SourceId>::new(), Args::default());
         let count = events.len();
         for (_, new) in events {
@@ -133,6 +152,7 @@ impl Store {
         }
         args.push(count);
         args.append(of_events);
+        sources
     }
 }
 

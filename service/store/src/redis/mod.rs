@@ -3,10 +3,10 @@
 //! # The story of the data
 //!
 //! **Partitions.** A source lives in one of 16 partitions, by its hash; all keys of a partition share a
-//! hash tag, so they are on one master. Each step is one script on one partition: it takes place as a
-//! whole or not at all, by Redis's own clock. What scripts know of events and actions is their ids,
-//! sizes and states; the rest is opaque bytes. Layouts and steps are described in `lua/`, beginning
-//! with `prelude.lua`.
+//! hash tag, so they are on one master. Each step is one script on one partition (only accepting is one on
+//! several, but not in a Cluster): it takes place as a whole or not at all, by Redis's own clock. What
+//! scripts know of events and actions is their ids, sizes and states; the rest is opaque bytes. Layouts and
+//! steps are described in `lua/`, beginning with `prelude.lua`.
 //!
 //! **Claims.** Fingerprints of keys are packed into small hashes, 9 bytes each with 7 bytes that lead to
 //! the original and its window. Whether a copy is the same submission again says the receipt that the
@@ -23,7 +23,9 @@
 //! process that was stopped for longer writes nothing when it goes on. Processes divide partitions
 //! evenly among those that are there. Accepting, and taking from and settling for queues, is open to all.
 //!
-//! **News** of what a script did are published by it, on a sharded channel of the partition.
+//! **News** of what a script did are published by it, on a sharded channel of the partition: `q` and a
+//! queue, `a`, who accepted and the names of sources that got entries, `d` and a source. Whoever missed
+//! something looks for himself; owners do so every 30 seconds besides.
 //!
 //! **Failure.** After an error nothing is known of what happened, as with every store; asking again is
 //! safe.
@@ -99,6 +101,7 @@ impl Store {
         Args::default().arg(self.0.clock.as_ref().map_or(0, |clock| clock()))
     }
 
+    /// Runs a script in a partition.
     async fn call<T: FromRedisValue>(
         &self,
         script: &Script,
@@ -108,7 +111,7 @@ impl Store {
         self.call_in(script, &[partition], args).await
     }
 
-    /// As [`Store::call`], in several partitions, which one server has.
+    /// As [`Store::call`], in several partitions: never in a cluster, whose scripts have keys of one slot.
     async fn call_in<T: FromRedisValue>(
         &self,
         script: &Script,

@@ -32,6 +32,7 @@ impl Store {
                 Some(Heard::Resubscribed(_)) => {
                     self.0.ring_all();
                     for partition in 0..PARTITIONS {
+                        self.0.may_be_unseen(partition);
                         if self.0.owns_partition(partition) {
                             self.look_for_unplanned(partition).await;
                         }
@@ -49,9 +50,16 @@ impl Store {
                     self.0.queues.ring([&queue]);
                 }
             }
-            [b'a', names @ ..] => {
-                let names = std::str::from_utf8(names).unwrap_or_default();
-                self.have_arrived(names.split(' ').filter_map(|name| name.parse().ok()).collect());
+            [b'a', news @ ..] => {
+                let Some((holder, names)) = news.split_first_chunk() else { return };
+                let names = std::str::from_utf8(names).unwrap_or_default().split(' ');
+                let sources: Vec<SourceId> = names.filter_map(|name| name.parse().ok()).collect();
+                let hashes: Vec<_> = sources.iter().map(SourceId::hash).collect();
+                self.0.arrivals.ring(&hashes);
+                // This process knows what it put there.
+                if *holder != self.0.holder {
+                    self.have_arrived(sources);
+                }
             }
             [b'd', source @ ..] => {
                 if let Ok(source) = source.try_into() {
@@ -62,18 +70,17 @@ impl Store {
         }
     }
 
-    /// Sources of one partition have new entries, also those that this process put there: whoever waited
-    /// for the answer may be gone.
-    fn have_arrived(&self, sources: Vec<SourceId>) {
-        let hashes: Vec<_> = sources.iter().map(SourceId::hash).collect();
-        self.0.arrivals.ring(&hashes);
-        if hashes.first().is_some_and(|source| self.0.owns(*source)) {
+    /// Sources of one partition have new entries.
+    pub(super) fn have_arrived(&self, sources: Vec<SourceId>) {
+        if sources.first().is_some_and(|source| self.0.owns(source.hash())) {
             self.0.unplanned.mark(sources);
         }
     }
 
-    /// Sources of a partition that have entries behind their cursor.
+    /// Finds sources of a partition that have entries behind their cursor, if there may be some that nobody
+    /// told of.
     pub(super) async fn look_for_unplanned(&self, partition: u64) {
+        let Some(saw) = self.0.to_look(partition) else { return };
         let looked = async {
             let mut both = redis::pipe();
             let prefix = self.0.prefix(partition);
@@ -91,8 +98,9 @@ impl Store {
             }
             Ok::<_, StoreError>(())
         };
-        if let Err(error) = looked.await {
-            tracing::warn!(partition, %error, "cannot see what is to be planned");
+        match looked.await {
+            Ok(()) => self.0.looked(partition, saw),
+            Err(error) => tracing::warn!(partition, %error, "cannot see what is to be planned"),
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Which partitions are this process's, and what an owner does for them by itself. What only an owner
 //! may do is checked by the scripts.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use futures_util::future::try_join_all;
+use futures_util::future::{join_all, try_join_all};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::{Args, PARTITIONS, Store};
@@ -15,10 +15,15 @@ const TERM: Duration = Duration::from_secs(10);
 const BEAT: Duration = Duration::from_secs(1);
 /// Less than [`TERM`] for itself, so that it stops before another begins.
 const SURE: Duration = Duration::from_secs(8);
-/// Claims looked at by one call, and buckets of them: nobody else is served meanwhile.
-const SWEPT: (u64, u64) = (3200, 256);
-/// In so many beats all buckets of a generation are looked at, so what is over is kept for that much
-/// longer.
+/// So often an owner looks for events to plan that it was not told of: who accepted them may have ended
+/// before that.
+const LOOK: Duration = Duration::from_secs(30);
+/// Claims that one call of the sweep looks at, unless a bucket has more: nobody else is served meanwhile.
+const SWEPT_CLAIMS: u64 = 3200;
+/// And buckets, of which most may be empty.
+const SWEPT_BUCKETS: u64 = 64;
+/// In at most so many beats all buckets of a generation are looked at; what is over is kept no longer than
+/// that.
 const ROUND: u64 = 3600;
 
 /// Bytes of a holder's name that are its replica's.
@@ -29,6 +34,7 @@ impl Store {
     pub(super) async fn keep_partitions(self) {
         let mut beat = interval(BEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut looked = Instant::now();
         loop {
             tokio::select! {
                 _ = beat.tick() => {}
@@ -38,6 +44,10 @@ impl Store {
                     continue;
                 }
                 () = self.0.stop.cancelled() => return,
+            }
+            if looked.elapsed() > LOOK {
+                looked = Instant::now();
+                (0..PARTITIONS).for_each(|partition| self.0.may_be_unseen(partition));
             }
             let served = async {
                 self.share().await?;
@@ -54,7 +64,8 @@ impl Store {
         }
     }
 
-    /// Takes the partitions that are this process's when all divide them evenly, and leaves the others.
+    /// Takes the partitions that are this process's when all divide them evenly, and leaves the others. Looks
+    /// for what is to be planned in those it has.
     pub(super) async fn share(&self) -> Result<(), StoreError> {
         let members = self.members(TERM, &[]).await?;
         let count = u64::try_from(members.len()).unwrap_or(u64::MAX).max(1);
@@ -71,7 +82,10 @@ impl Store {
                 Ok(())
             }
         });
-        try_join_all(sharing).await.map(drop)
+        let shared = try_join_all(sharing).await;
+        let own = (0..PARTITIONS).filter(|partition| self.0.owns_partition(*partition));
+        join_all(own.map(|partition| self.look_for_unplanned(partition))).await;
+        shared.map(drop)
     }
 
     /// The processes there are. Without a term this one is none of them any more, and those are none whose
@@ -87,7 +101,7 @@ impl Store {
         let args = self.args().arg(&self.0.holder).arg(millis(TERM));
         let owned: u8 = self.call(&self.scripts().own, partition, &args).await?;
         if self.0.set_owned(partition, (owned > 0).then_some(SURE)) {
-            self.look_for_unplanned(partition).await;
+            self.0.may_be_unseen(partition);
             // Whoever waits to push finds something now.
             self.0.queues.ring_all();
         }
@@ -107,10 +121,10 @@ impl Store {
         while self.call(&self.scripts().tick, partition, &self.args()).await? {}
         let mut swept = 0;
         loop {
-            let args = self.args().arg(SWEPT.0).arg(SWEPT.1);
-            let (looked_at, buckets): (u64, u64) =
+            let args = self.args().arg(SWEPT_CLAIMS).arg(SWEPT_BUCKETS);
+            let (some, buckets): (u64, u64) =
                 self.call(&self.scripts().sweep, partition, &args).await?;
-            swept += looked_at;
+            swept += some;
             if swept * ROUND >= buckets {
                 return Ok(());
             }

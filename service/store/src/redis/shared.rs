@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     sync::{
         Mutex,
-        atomic::{AtomicBool, AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -38,6 +38,8 @@ pub(super) struct Shared {
     /// Rung when a source's directory changed.
     pub(super) directories: Bells<SourceHash>,
     pub(super) unplanned: ToPlan,
+    /// Of each partition.
+    unseen: [Unseen; PARTITIONS as usize],
     /// Until when each partition is known to be owned; `None`: it is not.
     owned: Mutex<[Option<Instant>; PARTITIONS as usize]>,
     /// Tokens to be released. Held while they are sent, so that a take sees them gone.
@@ -57,6 +59,15 @@ pub(super) struct Shared {
     pub(super) closed: AtomicBool,
     pub(super) stop: CancellationToken,
     pub(super) tasks: TaskTracker,
+}
+
+/// Whether there may be events to plan that nobody told of. A look that fails or is given up leaves it so.
+#[derive(Default)]
+struct Unseen {
+    /// Counts occasions.
+    wanted: AtomicU64,
+    /// As many of them as had been when the last look that succeeded began.
+    looked: AtomicU64,
 }
 
 /// What an event's actions have from it.
@@ -87,6 +98,7 @@ impl Shared {
             arrivals: Bells::default(),
             directories: Bells::default(),
             unplanned: ToPlan::default(),
+            unseen: Default::default(),
             owned: Mutex::default(),
             released: tokio::sync::Mutex::default(),
             to_release: Mutex::default(),
@@ -147,6 +159,31 @@ impl Shared {
         let before = place.is_some_and(|until| Instant::now() < until);
         *place = time.map(|time| Instant::now() + time);
         time.is_some() && !before
+    }
+
+    /// A partition may have events to plan that nobody told of.
+    pub(super) fn may_be_unseen(&self, partition: u64) {
+        if let Some(unseen) = self.unseen(partition) {
+            unseen.wanted.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    /// What a look that is to be made now sees, if one is to be made.
+    pub(super) fn to_look(&self, partition: u64) -> Option<u64> {
+        let unseen = self.unseen(partition)?;
+        let wanted = unseen.wanted.load(Ordering::SeqCst);
+        (unseen.looked.load(Ordering::SeqCst) < wanted).then_some(wanted)
+    }
+
+    /// A look succeeded.
+    pub(super) fn looked(&self, partition: u64, saw: u64) {
+        if let Some(unseen) = self.unseen(partition) {
+            unseen.looked.fetch_max(saw, Ordering::SeqCst);
+        }
+    }
+
+    fn unseen(&self, partition: u64) -> Option<&Unseen> {
+        self.unseen.get(usize::try_from(partition).ok()?)
     }
 
     pub(super) fn release(&self, tokens: impl IntoIterator<Item = LeaseToken>) {

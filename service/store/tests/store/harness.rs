@@ -27,6 +27,8 @@ use crate::server::Server;
 
 /// A moment well after the start of a day.
 pub(crate) const START: Millis = 1_800_000_000_000;
+/// Of the first generation of claims in Redis: `FIRST_BITS` in `accept.lua`.
+const BUCKETS: u32 = 1 << 10;
 pub(crate) const TICK: Duration = Duration::from_millis(1);
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 pub(crate) const LEASE: Duration = Duration::from_secs(30);
@@ -140,7 +142,7 @@ impl Fixture {
             if self.store.owns(source) {
                 return true;
             }
-            // It has just tried to stay the owner, so it knows.
+            // Its beat came between the two, so it knows: once more.
             let _: () = give_back.query_async(&mut connection).await.unwrap();
             while !self.store.owns(source) {
                 tokio::time::sleep(TICK).await;
@@ -155,7 +157,7 @@ impl Fixture {
         let At::Redis(server, name) = &self.at else { return None };
         let mut connection = redis::connect::Connection::open(&server.target()).await.unwrap();
         let mut sizes = ::redis::pipe();
-        for bucket in 0..1024 {
+        for bucket in 0..BUCKETS {
             sizes.cmd("HLEN").arg(format!("{}d:1:{bucket}", prefix(name, source)));
         }
         let sizes: Vec<usize> = sizes.query_async(&mut connection).await.unwrap();

@@ -9,7 +9,7 @@ local at, fields, bytes = 5, {}, 0
 for _ = 1, tonumber(ARGV[4]) do
     local id, lane, record, blank = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
     local count = tonumber(ARGV[at + 4])
-    if cursor >= id then
+    if cursor ~= '' and not earlier(cursor, id) then
         -- Planned already.
         at = at + 5 + 4 * count
     else
@@ -26,9 +26,9 @@ for _ = 1, tonumber(ARGV[4]) do
     end
 end
 if #fields > 0 then
-    call('HSET', CUR, src, cursor)
     set_fields(ACT, fields)
     grew(src, bytes)
     into_lanes()
+    call('HSET', CUR, src, cursor)
 end
 return true

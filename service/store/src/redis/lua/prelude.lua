@@ -12,7 +12,8 @@ if now == 0 then
     now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
 
--- The partition that all of this is about.
+-- The partition the script is in. Numbers, items and bells below (`next_place`, `append`, `ring`) are of the
+-- first: a script that enters another uses none of them.
 local P, META, ACT, CUR, SRC, SIZE, LEASE, EXP, OWN, OPEN
 local function enter(prefix)
     P = prefix
@@ -25,6 +26,13 @@ local call = redis.call
 local PENDING, DELIVERED, FAILED, DEAD = 0, 1, 2, 3
 -- What a record takes besides its bytes, about.
 local OVERHEAD = 32
+
+-- Whether an id comes before another: `<` of texts goes by the language that Redis was started in.
+local function earlier(id, other)
+    local millis, sequence = struct.unpack('>I6I2', id)
+    local other_millis, other_sequence = struct.unpack('>I6I2', other)
+    return millis < other_millis or millis == other_millis and sequence < other_sequence
+end
 
 local function log_of(src) return P .. 'log:' .. src end
 local function gone_of(src) return P .. 'gone:' .. src end
@@ -67,18 +75,19 @@ local function grew(src, bytes)
     if bytes ~= 0 then call('HINCRBY', SIZE, src, text(bytes)) end
 end
 
--- A command costs about as much as what it does, so many things are done by few of them: each has as
--- many arguments as Lua's stack can hold.
+-- To call a command takes a script about as long as what the command does, so much is done by few of them.
+-- Arguments of one: Lua's stack holds some thousands. Even, as fields come with values.
 local AT_ONCE = 1000
 
-local function in_parts(list, command, key)
+-- Calls a command for all of a list.
+local function call_in_parts(command, key, list)
     for from = 1, #list, AT_ONCE do
         call(command, key, unpack(list, from, math.min(from + AT_ONCE - 1, #list)))
     end
 end
 
 -- Fields and values of a hash, in turn.
-local function set_fields(key, fields) in_parts(fields, 'HSET', key) end
+local function set_fields(key, fields) call_in_parts('HSET', key, fields) end
 
 -- What a hash has in these fields; false: nothing.
 local function get_fields(key, fields)
@@ -115,10 +124,11 @@ end
 
 -- What became of an action: state, attempts that ended, not before, reason's code and words, answer,
 -- attempts with begin, end and, if they failed, code and words.
+local function new_state() return { PENDING, 0, 0, '', '', '', {} } end
+
 local function state_of(action)
     local stored = call('HGET', ACT, field_of(action) .. 's')
-    if stored then return cmsgpack.unpack(stored) end
-    return { PENDING, 0, 0, '', '', '', {} }
+    return stored and cmsgpack.unpack(stored) or new_state()
 end
 
 local function set_state(action, state)
@@ -186,7 +196,7 @@ local function attempts_of(item)
     return 0
 end
 
--- Items that come into lanes: collected, and written all at once at a script's end.
+-- Items that come into lanes are collected.
 local appended = {}
 local function append(queue, lane, item)
     local items = appended[queue] or {}
@@ -194,6 +204,7 @@ local function append(queue, lane, item)
     items[#items + 1] = { lane, item }
 end
 
+-- Once, at the end of a script that appends.
 local function into_lanes()
     for queue, items in pairs(appended) do
         local lanes, heads, ready, begun = {}, {}, {}, {}
@@ -211,7 +222,7 @@ local function into_lanes()
             end
         end
         set_fields(heads_of(queue), heads)
-        in_parts(ready, 'RPUSH', ready_of(queue))
+        call_in_parts('RPUSH', ready_of(queue), ready)
         ring(queue)
     end
 end
@@ -274,9 +285,9 @@ local function end_expired()
     return #tokens == ENDED_AT_ONCE
 end
 
--- The actions of a run, to go `into_lanes`; ARGV from `at`: how many, and of each its destination, record, code
--- and words (no code: it could be rendered). Their records are added to `fields` of ACT. Where it
--- ends, and how many bytes they take.
+-- The actions of a run; ARGV from `at`: how many, and of each its destination, record, code and words (no
+-- code: it could be rendered). What is for ACT is added to `fields`, for the caller to set; what waits goes
+-- `into_lanes`. Where ARGV goes on, and the bytes of the records.
 local function write_actions(at, src, id, run, lane, again, fields)
     local count = tonumber(ARGV[at])
     local bytes = 0
@@ -291,7 +302,8 @@ local function write_actions(at, src, id, run, lane, again, fields)
         if code == '' then
             append(src .. destination, lane, action .. struct.pack('>I4', #record) .. again)
         else
-            set_state(action, { FAILED, 0, 0, code, words, '', {} })
+            fields[#fields + 1] = field_of(action) .. 's'
+            fields[#fields + 1] = cmsgpack.pack({ FAILED, 0, 0, code, words, '', {} })
             call('ZADD', dead_of(src), 0, action)
         end
         at = at + 4

@@ -29,12 +29,12 @@ local function page()
     if #gone == LOOKED_AT then last = string.sub(gone[LOOKED_AT], 1, 8) end
     local looked_at = {}
     for _, one in ipairs(found) do
-        if one[1] <= last then looked_at[#looked_at + 1] = one end
+        if not earlier(last, one[1]) then looked_at[#looked_at + 1] = one end
     end
     for _, member in ipairs(gone) do
         looked_at[#looked_at + 1] = { string.sub(member, 1, 8), #member - 24, true }
     end
-    table.sort(looked_at, function(a, b) return a[1] < b[1] end)
+    table.sort(looked_at, function(a, b) return earlier(a[1], b[1]) end)
     return looked_at, last
 end
 

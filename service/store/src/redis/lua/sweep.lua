@@ -2,9 +2,6 @@
 -- oldest generation first, until it has looked at so many. How many buckets those were, of how many that
 -- generation has.
 
--- Of one bucket at once: as many as Lua's stack can hold.
-local MOST = 1000
-
 local meta = call('HMGET', META, 'gens', 'swept')
 if not meta[1] then return { 0, 0 } end
 local gens = cmsgpack.unpack(meta[1])
@@ -18,16 +15,17 @@ if not place then place, from = #gens, 0 end
 local gen = gens[place]
 local size = 2 ^ gen[2]
 local last = math.min(from + tonumber(ARGV[3]), size) - 1
-local looked_at, bucket = 0, from
-while bucket <= last and looked_at < tonumber(ARGV[2]) do
+local claims_seen, bucket = 0, from
+while bucket <= last and claims_seen < tonumber(ARGV[2]) do
     local key = P .. 'd:' .. gen[1] .. ':' .. text(bucket)
     local claims = call('HGETALL', key)
     local over = {}
     for n = 1, #claims, 2 do
-        if #over < MOST and not claimant(claims[n + 1]) then over[#over + 1] = claims[n] end
+        if not claimant(claims[n + 1]) then over[#over + 1] = claims[n] end
     end
-    if #over > 0 then gen[3] = gen[3] - call('HDEL', key, unpack(over)) end
-    looked_at = looked_at + #claims / 2
+    call_in_parts('HDEL', key, over)
+    gen[3] = gen[3] - #over
+    claims_seen = claims_seen + #claims / 2
     bucket = bucket + 1
 end
 local next_gen, next_bucket = gen[1], bucket

@@ -26,7 +26,7 @@ local function lease(granted)
         actions[n] = field_of(string.sub(it[3][3], 1, 20))
     end
     set_fields(LEASE, leases)
-    in_parts(ends, 'ZADD', EXP)
+    call_in_parts('ZADD', EXP, ends)
     local told = {}
     for n, record in ipairs(get_fields(ACT, actions)) do
         local token, head = granted[n][1], granted[n][3]
@@ -60,7 +60,7 @@ local next_due = first_due()
 max = math.min(max, PER_QUEUE - tonumber(call('HGET', OPEN, queue) or 0))
 local granted, heads, bytes = {}, {}, 0
 
--- Takes one of the ready; false: no more may be taken.
+-- Takes one of the ready, or passes over what no longer stands for a head; false: it would be too much.
 local function take(entry, stored)
     if not stored then return true end
     local lane, number = string.sub(entry, 1, 8), struct.unpack('>I6', entry, 9)
@@ -73,25 +73,19 @@ local function take(entry, stored)
     heads[#heads + 1] = lane
     heads[#heads + 1] = cmsgpack.pack({ LEASED, token, item, head[4], head[5] })
     granted[#granted + 1] = { token, lane, head }
-    return #granted < max
+    return true
 end
 
-local more = max > 0
-while more do
+local looked_at = LOOKED_AT
+while looked_at == LOOKED_AT and #granted < max do
     local entries = call('LRANGE', ready, 0, LOOKED_AT - 1)
     local lanes = {}
     for n, entry in ipairs(entries) do lanes[n] = string.sub(entry, 1, 8) end
     local stored = get_fields(heads_of(queue), lanes)
-    local looked_at = 0
-    more = #entries == LOOKED_AT
+    looked_at = 0
     for n, entry in ipairs(entries) do
-        local before = #granted
-        local go = take(entry, stored[n])
-        if go or #granted > before then looked_at = looked_at + 1 end
-        if not go then
-            more = false
-            break
-        end
+        if #granted >= max or not take(entry, stored[n]) then break end
+        looked_at = n
     end
     if looked_at > 0 then call('LTRIM', ready, looked_at, -1) end
 end
