@@ -74,15 +74,14 @@ until_ready() {
     exit 1
 }
 
-# A Redis with its log in $DIR that syncs as $DURABILITY demands. With the default of 64 MB for
-# auto-aof-rewrite-min-size, one that takes 10 MB a second writes its file anew every few seconds, and
-# forks each time; a load would be measured with as many of those as happen to fall into it.
+# A Redis with its log in $DIR that syncs as $DURABILITY demands. It does not write its file anew meanwhile:
+# a load would be measured with as many of those as happen to fall into it.
 start_redis() {
     local port=$1 sync=everysec
     [[ $DURABILITY != fsync ]] || sync=always
     mkdir -p "$DIR/redis"
     part "$cache/redis/redis-server" --port "$port" --bind 127.0.0.1 --dir "$DIR/redis" --save '' \
         --maxmemory-policy noeviction --loglevel warning --appendonly yes --appendfsync "$sync" \
-        --auto-aof-rewrite-min-size 1gb
+        --auto-aof-rewrite-min-size 64gb
     until_ready "$cache/redis/redis-cli" -p "$port" ping
 }

@@ -40,8 +40,9 @@ counts requests, *lost* events that were answered 2xx and had to be delivered an
 deliveries beyond the first of an event. *mark* tells what a system lost, repeated or got wrong, or that
 it held no rate; such a row counts in no ratio.
 
-Every Redis, ours and that of others, runs with `auto-aof-rewrite-min-size 1gb`: with its default of 64 MB,
-one that takes 10 MB a second writes its append-only file anew every few seconds, and forks each time.
+No Redis, ours or that of others, writes its append-only file anew during a measurement
+(`auto-aof-rewrite-min-size 64gb`): with its default of 64 MB, one that takes 10 MB a second does so every few
+seconds, and forks each time. These figures leave that out; [redis.md](../redis.md) says how to make it rare.
 
 `tests/bench --peers` does all of this; see [tests/README.md](../../tests/README.md). Compare figures of
 one run: between machines only ratios mean something.
