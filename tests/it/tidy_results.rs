@@ -175,8 +175,7 @@ fn what_is_committed_is_made_of_the_numbers() {
             assert_eq!(found.len(), 1, "{system} {durability} {scenario}");
             assert_eq!(found[0].gate, "passed", "{system} {durability} {scenario}");
             // Where ours holds none that is published, too; with synced writes it must.
-            let held = found[0].max_rate > 0 || durability == Durability::Everysec;
-            assert!(held, "{system} {durability} {scenario} held no rate");
+            assert!(found[0].max_rate > 0, "{system} {durability} {scenario} held no rate");
         }
     }
     assert_eq!(read("results.md"), page::render(&results));
