@@ -174,7 +174,6 @@ fn what_is_committed_is_made_of_the_numbers() {
             let found: Vec<_> = results.rows.iter().filter(here).collect();
             assert_eq!(found.len(), 1, "{system} {durability} {scenario}");
             assert_eq!(found[0].gate, "passed", "{system} {durability} {scenario}");
-            // Where ours holds none that is published, too; with synced writes it must.
             assert!(found[0].max_rate > 0, "{system} {durability} {scenario} held no rate");
         }
     }

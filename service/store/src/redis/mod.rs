@@ -120,7 +120,17 @@ impl Store {
     ) -> Result<T, StoreError> {
         self.0.open()?;
         let keys: Vec<_> = partitions.iter().map(|it| self.0.prefix(*it)).collect();
-        self.answer(script.call(&self.0.connection, &keys, args).await)
+        self.run(script, &keys, args).await
+    }
+
+    /// Runs a script, also while the store is being closed.
+    async fn run<T: FromRedisValue>(
+        &self,
+        script: &Script,
+        keys: &[Vec<u8>],
+        args: &Args,
+    ) -> Result<T, StoreError> {
+        self.answer(script.call(&self.0.connection, keys, args).await)
     }
 
     /// Runs one command.

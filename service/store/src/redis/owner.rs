@@ -77,7 +77,7 @@ impl Store {
                 self.own(partition).await
             } else if self.0.owns_partition(partition) {
                 self.0.set_owned(partition, None);
-                self.disown(partition).await
+                self.disown(partition, &self.0.holder).await
             } else {
                 Ok(())
             }
@@ -93,8 +93,7 @@ impl Store {
     async fn members(&self, term: Duration, gone: &[u8]) -> Result<Vec<Vec<u8>>, StoreError> {
         let key = format!("{}members", self.0.name);
         let args = Args::default().arg(&self.0.holder).arg(millis(term)).arg(gone);
-        let script = &self.scripts().members;
-        self.answer(script.call(&self.0.connection, &[key.into_bytes()], &args).await)
+        self.run(&self.scripts().members, &[key.into_bytes()], &args).await
     }
 
     async fn own(&self, partition: u64) -> Result<(), StoreError> {
@@ -108,12 +107,10 @@ impl Store {
         Ok(())
     }
 
-    async fn disown(&self, partition: u64) -> Result<(), StoreError> {
-        let args = self.args().arg(&self.0.holder);
-        let key = self.0.prefix(partition);
-        let script = &self.scripts().disown;
-        let _: u8 = self.answer(script.call(&self.0.connection, &[key], &args).await)?;
-        Ok(())
+    /// The partition is nobody's, if the owner's name begins so.
+    async fn disown(&self, partition: u64, holder: &[u8]) -> Result<(), StoreError> {
+        let (script, key) = (&self.scripts().disown, self.0.prefix(partition));
+        self.run::<u8>(script, &[key], &self.args().arg(holder)).await.map(drop)
     }
 
     /// Ends leases whose time is up, and sweeps claims that are over.
@@ -138,8 +135,7 @@ impl Store {
         self.void(replica, "", "").await?;
         self.members(TERM, replica).await?;
         for partition in 0..PARTITIONS {
-            let args = self.args().arg(replica);
-            let _: u8 = self.call(&self.scripts().disown, partition, &args).await?;
+            self.disown(partition, replica).await?;
         }
         self.share().await
     }
@@ -148,8 +144,7 @@ impl Store {
         let args = self.args().arg(holder).arg(code).arg(words);
         for partition in 0..PARTITIONS {
             let key = self.0.prefix(partition);
-            let script = &self.scripts().void;
-            let _: u8 = self.answer(script.call(&self.0.connection, &[key], &args).await)?;
+            let _: u8 = self.run(&self.scripts().void, &[key], &args).await?;
         }
         Ok(())
     }
@@ -161,7 +156,7 @@ impl Store {
             self.void(&self.0.holder, "closing", words).await?;
             for partition in 0..PARTITIONS {
                 if self.0.owns_partition(partition) {
-                    self.disown(partition).await?;
+                    self.disown(partition, &self.0.holder).await?;
                 }
             }
             self.members(Duration::ZERO, &[]).await.map(drop)

@@ -36,9 +36,9 @@ impl Store {
         each!(self, store => store.unplanned(source, limit).await)
     }
 
-    /// Writes the plan of entries of this source that [`Store::unplanned`] gave, in that order: actions, their
-    /// places in lanes, and the planning position, in one durable batch. Planning an entry twice
-    /// changes nothing.
+    /// Writes the plan of entries of this source that [`Store::unplanned`] gave, in that order:
+    /// actions, their places in lanes, and the planning position, in one durable batch. Planning an
+    /// entry twice changes nothing.
     ///
     /// # Errors
     /// Then nothing is known of what was written; planning again is safe.

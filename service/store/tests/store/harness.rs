@@ -20,7 +20,10 @@ use segment_source_store::{
     embedded::{self, Options},
     redis,
 };
-use segment_source_tests::lossy::{Lossy, Which};
+use segment_source_tests::{
+    lossy::{Lossy, Which},
+    wait::eventually,
+};
 use tempfile::TempDir;
 
 use crate::server::Server;
@@ -144,9 +147,7 @@ impl Fixture {
             }
             // Its beat came between the two, so it knows: once more.
             let _: () = give_back.query_async(&mut connection).await.unwrap();
-            while !self.store.owns(source) {
-                tokio::time::sleep(TICK).await;
-            }
+            eventually("it owns it again", async || self.store.owns(source).then_some(())).await;
         }
         panic!("it knows each time that the partition is another's")
     }

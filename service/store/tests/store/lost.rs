@@ -1,5 +1,6 @@
 //! A Redis has done what it was asked, and its answer gets lost with the connection: the connection, or
-//! the caller, asks again, or nobody does any more. Against the embedded store there is nothing to be tested here.
+//! the caller, asks again, or nobody does any more. Against the embedded store there is nothing to be
+//! tested here.
 
 use std::{collections::BTreeSet, io::Write as _};
 
